@@ -1,0 +1,242 @@
+"""An image is written as COGs with an EO3 document and a STAC item: all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pystac
+import shapely.geometry
+from odc.geo.cog import write_cog
+from odc.geo.xr import wrap_xr
+
+from odc_bdc.errors import SceneError
+from odc_bdc.indexing import dataset_document, read_header, write_document
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.naming import period_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from odc_bdc.cube import Measurement
+    from odc_bdc.planning import CompositeTask
+
+_COG_BLOCK = 512
+
+
+def image_folder(task: CompositeTask, root: Path) -> Path:
+    """Give where a task's files belong: ``<cube>/<tile>/<period>/<start of the id>``.
+
+    The last part tells versions apart, so that a new one is complete before an old one goes.
+    """
+    period = period_folder(task.period)
+    return root / task.cube.name / task.tile_id / period / str(task.id)[:8]
+
+
+def document_path(task: CompositeTask, root: Path) -> Path:
+    """Give where a task's EO3 document belongs."""
+    return image_folder(task, root) / f"{task.item_id}{DOCUMENT_SUFFIX}"
+
+
+def write_image(
+    task: CompositeTask,
+    image: Mapping[str, npt.NDArray[Any]],
+    root: Path,
+    *,
+    processed: datetime,
+) -> Path:
+    """Write a task's image and publish its folder by one rename; give its EO3 document's path.
+
+    Parameters
+    ----------
+    image
+        Array (y, x) by name, from `composite_tile`.
+    processed
+        Time of processing, for the documents.
+
+    Raises
+    ------
+    SceneError
+        If `root` cannot be written, a full disk included; nothing stays behind then.
+    """
+    final = image_folder(task, root)
+    partial = _partial_root(root) / f"{task.id}.{os.getpid()}"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write_files(task, image, partial, final, processed)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _publish(partial, final)
+    except OSError as e:
+        raise SceneError(f"{final}: cannot be written: {e}") from e
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return document_path(task, root)
+
+
+def remove_partial(root: Path) -> None:
+    """Remove what builders left that were killed; leave alone those still at work."""
+    for folder in _partial_root(root).glob("*.*"):
+        pid = folder.name.rpartition(".")[2]
+        if not (pid.isdigit() and _is_alive(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _partial_root(root: Path) -> Path:
+    return root / ".partial"
+
+
+def _publish(partial: Path, final: Path) -> None:
+    try:
+        partial.rename(final)
+    except OSError:
+        # Same id, same pixels: where another builder was quicker, its folder is as good as ours.
+        if not final.is_dir():
+            raise
+
+
+def _write_files(
+    task: CompositeTask,
+    image: Mapping[str, npt.NDArray[Any]],
+    folder: Path,
+    final: Path,
+    processed: datetime,
+) -> None:
+    files = {}
+    for measurement in task.cube.outputs:
+        path = folder / f"{task.item_id}_{measurement.name}.tif"
+        _write_cog(path, image[measurement.name], measurement, task)
+        files[measurement.name] = read_header(str(path))
+    location = folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
+    document = dataset_document(
+        dataset_id=task.id,
+        product=task.cube.name,
+        label=task.item_id,
+        files=files,
+        properties=_properties(task, image, processed),
+        location=location,
+        lineage={"scenes": [scene.id for scene in task.scenes]},
+    )
+    write_document(document, location)
+    item = stac_item(task, dict(document.properties))
+    item_path = folder / f"{task.item_id}.json"
+    item.save_object(include_self_link=False, dest_href=str(item_path))
+
+
+def _write_cog(
+    path: Path, pixels: npt.NDArray[Any], measurement: Measurement, task: CompositeTask
+) -> None:
+    array = wrap_xr(pixels, task.geobox, nodata=measurement.nodata)
+    write_cog(
+        array,
+        path,
+        blocksize=_COG_BLOCK,
+        # Nearest for all: averages would invent classes and days, and counts that nobody made.
+        overview_resampling="nearest",
+        nodata=measurement.nodata,
+        compress="deflate",
+        predictor=2,
+        zlevel=6,
+    )
+
+
+def _properties(
+    task: CompositeTask, image: Mapping[str, npt.NDArray[Any]], processed: datetime
+) -> dict[str, Any]:
+    seen = int(np.count_nonzero(image["TOTALOB"]))
+    clear = int(np.count_nonzero(image["CLEAROB"]))
+    cube = task.cube
+    properties = {
+        "datetime": task.period.start_datetime,
+        "dtr:start_datetime": task.period.start_datetime,
+        "dtr:end_datetime": task.period.end_datetime,
+        "odc:processing_datetime": processed,
+        "odc:file_format": "GeoTIFF",
+        "odc:region_code": task.tile_id,
+        "odc:product_family": "cube",
+        # Share of the pixels seen at all that no observation shows clear.
+        "eo:cloud_cover": round(100.0 * (1 - clear / seen), 2) if seen else 100.0,
+        "eo:platform": cube.platform,
+        "eo:instrument": cube.instrument,
+        "eo:gsd": cube.resolution,
+    }
+    return {key: value for key, value in properties.items() if value is not None}
+
+
+def stac_item(task: CompositeTask, properties: Mapping[str, Any]) -> pystac.Item:
+    """Make the STAC item of an image, its files beside it.
+
+    Parameters
+    ----------
+    properties
+        Those of the EO3 document.
+    """
+    geobox, cube = task.geobox, task.cube
+    lonlat = geobox.extent.to_crs("EPSG:4326", resolution=geobox.extent.boundingbox.span_x / 8)
+    epsg = geobox.crs.epsg
+    item = pystac.Item(
+        id=task.item_id,
+        geometry=shapely.geometry.mapping(lonlat.geom),
+        bbox=list(lonlat.boundingbox.bbox),
+        datetime=task.period.start_datetime,
+        start_datetime=task.period.start_datetime,
+        end_datetime=task.period.end_datetime,
+        collection=cube.name,
+        stac_extensions=[
+            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+            "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+            "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
+        ],
+        properties={
+            "created": _iso(properties["odc:processing_datetime"]),
+            "platform": cube.platform,
+            "instruments": [cube.instrument.lower()] if cube.instrument else [],
+            "gsd": cube.resolution,
+            "eo:cloud_cover": properties["eo:cloud_cover"],
+            "bdc:tiles": [task.tile_id],
+            "bdc:composite_function": cube.function.name,
+            "proj:code": f"EPSG:{epsg}" if epsg else None,
+            "proj:wkt2": geobox.crs.to_wkt(version="WKT2_2019"),
+            "proj:shape": list(geobox.shape),
+            "proj:transform": list(geobox.affine)[:6],
+        },
+    )
+    for measurement in cube.outputs:
+        item.add_asset(measurement.name, _asset(task, measurement))
+    return item
+
+
+def _asset(task: CompositeTask, measurement: Measurement) -> pystac.Asset:
+    raster: dict[str, Any] = {"data_type": measurement.dtype}
+    if measurement.nodata is not None:
+        raster["nodata"] = measurement.nodata
+    if measurement.scale is not None:
+        raster |= {"scale": measurement.scale, "offset": measurement.offset or 0.0}
+    band = {"name": measurement.name}
+    if measurement.aliases:
+        band["common_name"] = measurement.aliases[0]
+    return pystac.Asset(
+        href=f"./{task.item_id}_{measurement.name}.tif",
+        media_type=pystac.MediaType.COG,
+        roles=["data"],
+        extra_fields={"eo:bands": [band], "raster:bands": [raster]},
+    )
+
+
+def _iso(when: Any) -> str:
+    return when.isoformat() if isinstance(when, datetime) else str(when)

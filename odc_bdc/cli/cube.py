@@ -1,0 +1,176 @@
+"""`odc-bdc cube`: plan and build cubes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odc_bdc.cli._options import home_option, opened_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from odc_bdc.cube import CubeSpec
+    from odc_bdc.grid import BBox
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+def _task_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.argument("name", metavar="CUBE"),
+            click.option(
+                "--time",
+                nargs=2,
+                type=_DAY,
+                required=True,
+                metavar="START END",
+                help="First and last day; periods wholly between them are meant.",
+            ),
+            click.option("--tile", "tiles", multiple=True, help="Tile id; repeat for several."),
+            click.option(
+                "--clip",
+                nargs=4,
+                type=float,
+                metavar="XMIN YMIN XMAX YMAX",
+                help="Only this part of the grid, in its CRS.",
+            ),
+            home_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _root_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--root",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of the built cubes; default is cubes/ below --home.",
+    )(command)
+
+
+def _cube(name: str, clip: BBox | None) -> CubeSpec:
+    from odc_bdc.cube import find_cube
+
+    cube = find_cube(name)
+    return cube.patch(extent=clip) if clip else cube
+
+
+def _days(time: tuple[datetime, datetime]) -> tuple[date, date]:
+    return time[0].date(), time[1].date()
+
+
+@click.group()
+def cube() -> None:
+    """Plan and build cubes; see what is built.
+
+    CUBE is the name of a shipped cube (`odc-bdc product list`) or a YAML file of your own.
+
+    \b
+    odc-bdc cube plan CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29
+    odc-bdc cube build CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29 --tile 007004
+    odc-bdc cube status CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29
+    """
+
+
+@cube.command()
+@_task_options
+def plan(
+    name: str,
+    time: tuple[datetime, datetime],
+    tiles: tuple[str, ...],
+    clip: BBox | None,
+    home: Path,
+) -> None:
+    """Print what there is to build, a JSON line for each tile and period.
+
+    \b
+    odc-bdc cube plan CB4_64_16D_MED_v1 --time 2019-12-01 2019-12-31
+    """
+    from odc_bdc.planning import plan_cube
+
+    with opened_index(home) as dc:
+        for task in plan_cube(dc, _cube(name, clip), *_days(time), tiles=tiles or None):
+            click.echo(json.dumps(task.to_dict()))
+
+
+@cube.command()
+@_task_options
+@_root_option
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+def build(
+    name: str,
+    time: tuple[datetime, datetime],
+    tiles: tuple[str, ...],
+    clip: BBox | None,
+    home: Path,
+    root: Path | None,
+    workers: int,
+) -> None:
+    """Build and index a cube: COGs, EO3 document and STAC item for each tile and period.
+
+    What is built already is left alone; a period with new scenes is built anew and its old version
+    archived. A run that was killed is finished by the next.
+
+    \b
+    odc-bdc cube build CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29
+    odc-bdc cube build my_cube.yaml --time 2020-01-01 2020-12-31 --tile 007004 --workers 4
+
+    Exit code: 0 all built, 1 some failed, 2 nothing could start.
+    """
+    from odc_bdc.building import build_cube
+    from odc_bdc.indexing import add_products
+    from odc_bdc.planning import plan_cube
+
+    spec = _cube(name, clip)
+    with opened_index(home) as dc:
+        tasks = plan_cube(dc, spec, *_days(time), tiles=tiles or None)
+        if not tasks:
+            click.echo(f"no scene of {spec.source} lies in this range", err=True)
+        add_products(dc, [spec.to_product()])
+        with click.progressbar(length=len(tasks), label=spec.name, file=sys.stderr) as bar:
+            report = build_cube(
+                dc,
+                tasks,
+                root or home / "cubes",
+                now=partial(datetime.now, UTC),
+                workers=workers,
+                progress=lambda _: bar.update(1),
+            )
+    for failure in report.failed:
+        click.echo(json.dumps({"status": "failed", **asdict(failure)}))
+    summary = {**asdict(report), "failed": len(report.failed)}
+    click.echo(json.dumps({"status": "done", "cube": spec.name, **summary}))
+    if report.failed:
+        sys.exit(1)
+
+
+@cube.command()
+@_task_options
+def status(
+    name: str,
+    time: tuple[datetime, datetime],
+    tiles: tuple[str, ...],
+    clip: BBox | None,
+    home: Path,
+) -> None:
+    """Tell for each tile and period if it is built, stale (its scenes changed) or missing.
+
+    \b
+    odc-bdc cube status CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29
+    """
+    from odc_bdc.planning import plan_cube, task_status
+
+    with opened_index(home) as dc:
+        tasks = plan_cube(dc, _cube(name, clip), *_days(time), tiles=tiles or None)
+        for task, state in task_status(dc, tasks):
+            click.echo(f"{task.tile_id}  {task.period.start}  {task.period.end}  {state}")

@@ -1,0 +1,21 @@
+"""Temporal compositing: many observations of a period become one image.
+
+Nothing here knows datacube, a database or a clock.
+"""
+
+from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
+from odc_bdc.compositing.dataset import composite
+from odc_bdc.compositing.ordering import efficacy, scene_order
+
+COMPOSITE_VERSION = "1"
+"""Raised whenever a change alters pixels: it enters the ids of built datasets."""
+
+__all__ = [
+    "COMPOSITE_VERSION",
+    "CompositeBlock",
+    "Composited",
+    "composite",
+    "composite_block",
+    "efficacy",
+    "scene_order",
+]

@@ -1,0 +1,257 @@
+"""`composite`: the composite of an `xarray.Dataset` of scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
+from odc_bdc.compositing.ordering import efficacy, scene_order
+from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.function import Rounding, check_rounding, composite_function
+from odc_bdc.quality import QualityPolicy
+from odc_bdc.timeline import Timeline
+
+_DIMS = ("time", "y", "x")
+
+
+def composite(
+    ds: xr.Dataset,
+    *,
+    function: str,
+    quality: QualityPolicy,
+    timeline: Timeline | None = None,
+    order: Sequence[int] | None = None,
+    rounding: Rounding | None = None,
+) -> xr.Dataset:
+    """Composite scenes over time.
+
+    Parameters
+    ----------
+    ds
+        Scenes with dims (time, y, x), whatever the two spatial ones are called: integer bands, with
+        their nodata value in the attribute ``nodata`` (none if it is missing), and the quality
+        band. Times are UTC. Eager, or dask with chunks of any size: they do not change the result.
+    function
+        ``"MED"`` (median), ``"AVG"`` (mean) or ``"LCF"``, alias ``"STK"`` (stack, least cloud cover
+        first).
+    quality
+        Which values of the quality band are clear.
+    timeline
+        Cuts time into periods; None makes one image of all.
+    order
+        Order of the scenes for LCF: positions along time, best first. Default is by efficacy, the
+        share of clear pixels over the whole array given, ties to the later date.
+    rounding
+        Of means and medians between two integers: ``"trunc"`` (default of MED, as cube-builder),
+        ``"half_even"`` (default of AVG) or ``"floor"``.
+
+    Returns
+    -------
+    xarray.Dataset
+        Same bands, dtypes and nodata; time holds the starts of the periods, in order and without
+        gap from the first to the last one that has a scene. Scenes in no period of the timeline are
+        left out. Also CLEAROB and TOTALOB (uint8), the numbers of clear observations and of those
+        with data. LCF keeps the quality band and adds PROVENANCE (int16, day of year, -1 where
+        there is no data). Pixels without a clear observation are nodata in MED and AVG; LCF shows
+        the best scene that has data there, though cloudy.
+
+    Raises
+    ------
+    InvalidValueError
+        If `ds`, `order` or `rounding` is not as described.
+    UnknownNameError
+        If there is no such function.
+
+    Notes
+    -----
+    An observation counts as a whole: it is only clear where every band of `ds` has data.
+    Rules: Brazil Data Cube, cube-builder 1.0 (`docs/why/semantics.md` says where we differ).
+    """
+    how = CompositeBlock(
+        composite_function(function),
+        quality,
+        {str(name): _nodata(da, quality) for name, da in ds.data_vars.items()},
+        rounding,
+    )
+    _check(ds, how)
+    starts = _period_starts(ds, timeline)
+    rank = _rank(order, ds.sizes["time"])
+    images = []
+    for start in _regular(starts, timeline):
+        members = np.flatnonzero(starts == start)
+        images.append(_composite_period(ds.isel(time=members), how, rank[members], start))
+    return xr.concat(images, dim="time", join="override", combine_attrs="override")
+
+
+def _nodata(band: xr.DataArray, quality: QualityPolicy) -> int | None:
+    value = band.attrs.get("nodata", band.attrs.get("_FillValue"))
+    if band.name == quality.band and quality.nodata is not None:
+        value = quality.nodata
+    if value is None or value != value:  # noqa: PLR0124 (NaN: an integer band has none of it)
+        return None
+    if not float(value).is_integer():
+        raise InvalidValueError(f"band {band.name}: nodata {value} is not a whole number")
+    return int(value)
+
+
+def _check(ds: xr.Dataset, how: CompositeBlock) -> None:
+    if how.rounding is not None:
+        check_rounding(how.rounding)
+    if how.quality.band not in ds.data_vars:
+        known = ", ".join(str(n) for n in ds.data_vars)
+        raise InvalidValueError(f"quality band {how.quality.band!r} is not in the dataset: {known}")
+    if len(ds.data_vars) < 2:
+        raise InvalidValueError("the dataset holds no band besides the quality band")
+    reference = ds[how.quality.band]
+    if reference.ndim != 3 or reference.dims[0] != "time":
+        raise InvalidValueError(f"dims are {reference.dims}, not {_DIMS}")
+    if ds.sizes["time"] == 0:
+        raise InvalidValueError("the dataset holds no scene: its time is empty")
+    for name, band in ds.data_vars.items():
+        if band.dims != reference.dims:
+            raise InvalidValueError(f"band {name}: dims {band.dims}, not {reference.dims}")
+        if band.dtype.kind not in "iu":
+            raise InvalidValueError(
+                f"band {name}: dtype {band.dtype}; integer bands with a nodata value are needed"
+            )
+        nodata = how.nodata[str(name)]
+        if nodata is not None and not _fits(nodata, band.dtype):
+            raise InvalidValueError(f"band {name}: nodata {nodata} does not fit {band.dtype}")
+
+
+def _fits(value: int, dtype: np.dtype[Any]) -> bool:
+    info = np.iinfo(dtype)
+    return bool(info.min <= value <= info.max)
+
+
+def _period_starts(ds: xr.Dataset, timeline: Timeline | None) -> npt.NDArray[np.datetime64]:
+    times = np.asarray(ds["time"].values)
+    if times.dtype.kind != "M":
+        raise InvalidValueError(f"time is of dtype {times.dtype}, not datetime64")
+    if np.isnat(times).any():
+        raise InvalidValueError("time holds NaT: every scene needs its date")
+    if timeline is None:
+        return np.full(times.shape, times.min().astype("datetime64[D]"))
+    return timeline.period_starts(times)
+
+
+def _regular(
+    starts: npt.NDArray[np.datetime64], timeline: Timeline | None
+) -> list[np.datetime64]:
+    """Give the starts of all periods between the first and the last scene, empty ones included."""
+    known = starts[~np.isnat(starts)]
+    if known.size == 0:
+        raise InvalidValueError("no scene falls into a period of the timeline")
+    if timeline is None:
+        return [known[0]]
+    first, last = known.min().item(), known.max().item()
+    return [np.datetime64(p.start, "D") for p in timeline.covering(first, last)]
+
+
+def _rank(order: Sequence[int] | None, n: int) -> npt.NDArray[np.intp]:
+    """Give each scene's place in `order`, -1 for all if it is to be computed."""
+    if order is None:
+        return np.full(n, -1, dtype=np.intp)
+    positions = np.asarray(order)
+    if sorted(positions.tolist()) != list(range(n)):
+        raise InvalidValueError(f"order must hold each position from 0 to {n - 1} once: {order!r}")
+    rank = np.empty(n, dtype=np.intp)
+    rank[positions] = np.arange(n)
+    return rank
+
+
+def _composite_period(
+    ds: xr.Dataset, how: CompositeBlock, rank: npt.NDArray[np.intp], start: np.datetime64
+) -> xr.Dataset:
+    """Make the image of one period, with a time axis of length one."""
+    quality = how.quality.band
+    names = [str(n) for n in ds.data_vars if n != quality]
+    times = np.asarray(ds["time"].values)
+    clear = xr.apply_ufunc(
+        how.quality.is_clear, ds[quality], dask="parallelized", output_dtypes=[bool]
+    )
+    spatial = ds[quality].dims[1:]
+    n_clear = clear.sum(spatial) if how.function.picks_date else xr.zeros_like(ds["time"], int)
+    n_pixels = int(np.prod([ds.sizes[d] for d in spatial]))
+
+    def block(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        *stacks, counts = arrays
+        stacks = [np.ascontiguousarray(np.moveaxis(s, -1, 0)) for s in stacks]
+        best_first = (
+            np.argsort(rank)
+            if rank.size and rank[0] >= 0
+            else scene_order(efficacy(counts, n_pixels), times)
+        )
+        image = composite_block(
+            dict(zip(names, stacks[1:], strict=True)),
+            stacks[0],
+            how,
+            days_of_year=_days_of_year(times),
+            order=best_first,
+        )
+        return tuple(image.by_name().values())
+
+    columns = _columns(ds, names, how)
+    inputs = [ds[quality], *(ds[n] for n in names)]
+    if any(a.chunks is not None for a in inputs):
+        inputs = [a.chunk(time=-1) for a in inputs]
+        n_clear = n_clear.chunk(time=-1)
+    made = xr.apply_ufunc(
+        block,
+        *inputs,
+        n_clear,
+        input_core_dims=[["time"]] * (len(inputs) + 1),
+        output_core_dims=[[]] * len(columns),
+        dask="parallelized",
+        output_dtypes=[dtype for dtype, _ in columns.values()],
+    )
+    return _labelled(dict(zip(columns, made, strict=True)), ds, how, columns, start)
+
+
+def _columns(
+    ds: xr.Dataset, names: list[str], how: CompositeBlock
+) -> dict[str, tuple[Any, dict[Hashable, Any]]]:
+    """Give dtype and attributes of each output, in the order of `Composited.by_name`."""
+    kept = [*names, how.quality.band] if how.function.picks_date else names
+    out = {n: (ds[n].dtype, dict(ds[n].attrs)) for n in kept}
+    extra = [CLEAROB, TOTALOB] + ([PROVENANCE] if how.function.picks_date else [])
+    common = {k: v for k, v in ds[how.quality.band].attrs.items() if k in ("crs", "grid_mapping")}
+    for m in extra:
+        attrs: dict[Hashable, Any] = {"units": m.units, **common}
+        if m.nodata is not None:
+            attrs["nodata"] = m.nodata
+        out[m.name] = (np.dtype(m.dtype), attrs)
+    return out
+
+
+def _labelled(
+    made: dict[str, xr.DataArray],
+    ds: xr.Dataset,
+    how: CompositeBlock,
+    columns: dict[str, tuple[Any, dict[Hashable, Any]]],
+    start: np.datetime64,
+) -> xr.Dataset:
+    out = xr.Dataset({name: da.drop_vars("time", errors="ignore") for name, da in made.items()})
+    for name, (_, attrs) in columns.items():
+        out[name].attrs = attrs
+    out = out.expand_dims(time=[start.astype("datetime64[ns]")])
+    out["time"].attrs = dict(ds["time"].attrs)
+    out.attrs = dict(ds.attrs)
+    return out.transpose(*ds[how.quality.band].dims)
+
+
+def _days_of_year(times: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    days = times.astype("datetime64[D]")
+    out: npt.NDArray[np.int16] = ((days - days.astype("datetime64[Y]")).astype(np.int64) + 1).astype(
+        np.int16
+    )
+    return out
+
+
+__all__ = ["Composited", "composite"]

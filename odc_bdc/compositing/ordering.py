@@ -1,0 +1,44 @@
+"""The order in which the stack (LCF) looks at the scenes of a period."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def efficacy(n_clear: npt.ArrayLike, n_pixels: int) -> npt.NDArray[np.float64]:
+    """Give the share of clear pixels of each scene, in per cent, to two decimals.
+
+    Parameters
+    ----------
+    n_clear
+        Number of clear pixels by scene, over the whole tile.
+    n_pixels
+        Number of all pixels of the tile, those without data included (as cube-builder counts).
+    """
+    return np.round(100.0 * np.asarray(n_clear, dtype=np.float64) / n_pixels, 2)
+
+
+def scene_order(efficacies: npt.ArrayLike, times: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Give the positions of the scenes, best first.
+
+    Higher efficacy comes first; of equals the later date does, which is cube-builder's rule. Scenes
+    of one date are told apart by their time, then keep the order given.
+
+    Parameters
+    ----------
+    efficacies
+        Per cent by scene, from `efficacy`.
+    times
+        datetime64 by scene (UTC).
+
+    Examples
+    --------
+    >>> scene_order([50.0, 100.0, 50.0], np.array(["2019-01-03", "2019-01-08", "2019-01-13"],
+    ...                                           dtype="datetime64[D]")).tolist()
+    [1, 2, 0]
+    """
+    instants: Any = np.asarray(times).astype("datetime64[ns]").astype(np.int64)
+    return np.lexsort((-instants, -np.asarray(efficacies, dtype=np.float64)))

@@ -1,0 +1,143 @@
+"""Datasets go into the index: once each, whatever happened before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from datacube.index.hl import Doc2Dataset
+from datacube.utils.documents import read_documents
+
+from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.items import (
+    document_path,
+    find_items,
+    item_dataset_id,
+    item_document,
+    read_item,
+)
+from odc_bdc.indexing.documents import write_document
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from datacube import Datacube
+
+    from odc_bdc.indexing.recipe import IngestRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that did not go in, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What became of the items of one run."""
+
+    added: int = 0
+    unchanged: int = 0
+    failed: list[Failure] = field(default_factory=list)
+
+
+def index_items(
+    dc: Datacube,
+    recipe: IngestRecipe,
+    sources: Sequence[Path],
+    *,
+    out: Path | None = None,
+    progress: Callable[[Path], None] | None = None,
+) -> IndexReport:
+    """Write an EO3 document for each STAC item and add it to the index.
+
+    Parameters
+    ----------
+    sources
+        Item files, or folders that are searched for them.
+    out
+        Folder for the documents; None writes each beside its item.
+    progress
+        Called with each item's path when it is done.
+
+    Returns
+    -------
+    IndexReport
+        Items that are in the index already are left alone. One that cannot be used is reported with
+        its reason; the rest go in.
+
+    Raises
+    ------
+    InvalidValueError
+        If a source does not exist, or the index lacks the recipe's product.
+    """
+    product = dc.index.products.get_by_name(recipe.product)
+    if product is None:
+        raise InvalidValueError(
+            f"the index has no product {recipe.product}; add it with "
+            f"`odc-bdc product add {recipe.product}`"
+        )
+    report = IndexReport()
+    for path in find_items(sources):
+        try:
+            added = _index_item(dc, recipe, product.definition, path, out)
+        except (SceneError, InvalidValueError) as e:
+            report.failed.append(Failure(str(path), str(e)))
+        else:
+            report.added += added
+            report.unchanged += not added
+        if progress:
+            progress(path)
+    return report
+
+
+def _index_item(
+    dc: Datacube, recipe: IngestRecipe, product: dict[str, Any], path: Path, out: Path | None
+) -> bool:
+    item = read_item(path)
+    location = document_path(path, item, out)
+    if location.is_file() and _is_active(dc, item_dataset_id(item)):
+        return False
+    document = item_document(item, recipe, product, location)
+    write_document(document, location)
+    return add_document(dc, location)
+
+
+def add_document(dc: Datacube, path: Path) -> bool:
+    """Add the EO3 document at `path` to the index; False if it was there and visible already.
+
+    A dataset that had been archived is made visible again.
+
+    Raises
+    ------
+    SceneError
+        If the document fits no product, or its sources are not in the index.
+    """
+    for _, doc in read_documents(path):
+        dataset, error = Doc2Dataset(dc.index)(doc, path.resolve().as_uri())
+        if dataset is None:
+            raise SceneError(f"{path}: {error}")
+        known = dc.index.datasets.get(dataset.id)
+        if known is None:
+            dc.index.datasets.add(dataset)
+        elif known.is_archived:
+            dc.index.datasets.restore([dataset.id])
+        else:
+            return False
+    return True
+
+
+def archive(dc: Datacube, ids: Iterable[uuid.UUID]) -> None:
+    """Hide datasets from searches; their documents stay, so that lineage can be told."""
+    found = list(ids)
+    if found:
+        dc.index.datasets.archive(found)
+
+
+def _is_active(dc: Datacube, dataset_id: uuid.UUID) -> bool:
+    known = dc.index.datasets.get(dataset_id)
+    return known is not None and not known.is_archived

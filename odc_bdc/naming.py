@@ -1,0 +1,32 @@
+"""Names and ids of cubes, their items, files and folders (BDC's V1 grammar), and dataset ids."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from odc_bdc.timeline import Period
+
+ODC_BDC_NAMESPACE = uuid.UUID("6f1b6a0e-9c1a-5f5e-8a3e-0b7d2f4c9e11")
+"""Namespace of all dataset ids that odc_bdc gives; never to be changed."""
+
+
+def dataset_id(*parts: str) -> uuid.UUID:
+    """Give the id that follows from what made a dataset: same parts, same id (uuid5)."""
+    return uuid.uuid5(ODC_BDC_NAMESPACE, "\x1f".join(parts))
+
+
+def cube_item_id(cube: str, tile_id: str, period: Period) -> str:
+    """Name a cube's item: ``CB4_64_16D_STK_v1_021027_2020-07-11_2020-07-26``."""
+    return f"{cube}_{tile_id}_{period_folder(period)}"
+
+
+def period_folder(period: Period) -> str:
+    """Name the folder of a period: ``2020-07-11_2020-07-26``."""
+    return f"{period.start.isoformat()}_{period.end.isoformat()}"
+
+
+def odc_product_name(collection: str) -> str:
+    """Turn a STAC collection id into an ODC product name, which may hold no ``-`` or ``.``."""
+    return "".join(c if c.isalnum() and c.isascii() else "_" for c in collection)

@@ -1,0 +1,260 @@
+"""What there is to build: tiles and periods with their scenes. Reads the index, computes nothing."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from odc.geo.geom import Geometry
+
+from odc_bdc.compositing import COMPOSITE_VERSION
+from odc_bdc.cube import CubeSpec
+from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.naming import cube_item_id, dataset_id
+from odc_bdc.timeline import Period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from datacube import Datacube
+    from datacube.model import Dataset
+    from odc.geo.geobox import GeoBox
+
+
+@dataclass(frozen=True, slots=True)
+class BandSource:
+    """Where the pixels of one band of a scene are."""
+
+    href: str
+    band: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRef:
+    """A scene as a worker needs it: no database is asked for more."""
+
+    id: uuid.UUID
+    label: str
+    datetime: datetime
+    sources: tuple[tuple[str, BandSource], ...]
+
+    def source(self, measurement: str) -> BandSource:
+        """Give where a measurement's pixels are."""
+        return dict(self.sources)[measurement]
+
+
+@dataclass(frozen=True, slots=True)
+class CompositeTask:
+    """One image of a cube: a tile, a period and its scenes, sorted by time."""
+
+    cube: CubeSpec
+    tile_id: str
+    period: Period
+    scenes: tuple[SceneRef, ...]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Pixels of the image."""
+        geobox = self.cube.geobox(self.tile_id)
+        if geobox is None:
+            raise InvalidValueError(
+                f"tile {self.tile_id} lies outside of the extent of cube {self.cube.name}"
+            )
+        return geobox
+
+    @property
+    def id(self) -> uuid.UUID:
+        """Id of the dataset, which follows from all that made it."""
+        geobox = self.geobox
+        return dataset_id(
+            "cube",
+            COMPOSITE_VERSION,
+            self.cube.recipe(),
+            self.tile_id,
+            self.period.label,
+            repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
+            *sorted(str(scene.id) for scene in self.scenes),
+        )
+
+    @property
+    def item_id(self) -> str:
+        """Name of the image: ``<cube>_<tile>_<start>_<end>``."""
+        return cube_item_id(self.cube.name, self.tile_id, self.period)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the task as a line of a plan."""
+        return {
+            "item": self.item_id,
+            "id": str(self.id),
+            "cube": self.cube.name,
+            "tile": self.tile_id,
+            "start": self.period.start.isoformat(),
+            "end": self.period.end.isoformat(),
+            "shape": list(self.geobox.shape),
+            "scenes": [scene.label for scene in self.scenes],
+        }
+
+
+def plan_cube(
+    dc: Datacube,
+    cube: CubeSpec,
+    start: date,
+    end: date,
+    *,
+    tiles: Sequence[str] | None = None,
+) -> list[CompositeTask]:
+    """Give the images of a cube that can be made from the scenes in the index.
+
+    Parameters
+    ----------
+    start, end
+        Both inclusive. Only periods that lie wholly between them are planned.
+    tiles
+        Tile ids; None for every tile that has a scene.
+
+    Returns
+    -------
+    list
+        Sorted by tile and period; tiles and periods without a scene are left out.
+
+    Raises
+    ------
+    InvalidValueError
+        If no whole period lies in the range, a tile id is malformed or outside of the cube's
+        extent, or the index lacks the source product.
+    """
+    periods = whole_periods(cube, start, end)
+    if dc.index.products.get_by_name(cube.source) is None:
+        raise InvalidValueError(
+            f"the index has no product {cube.source}, the source of cube {cube.name}; add it with "
+            f"`odc-bdc product add {cube.source}` and index its scenes with `odc-bdc index`"
+        )
+    for tile_id in tiles or ():
+        if cube.geobox(tile_id) is None:
+            raise InvalidValueError(
+                f"tile {tile_id} lies outside of the extent {cube.extent} of cube {cube.name}"
+            )
+    found = dc.find_datasets(
+        product=cube.source,
+        time=(periods[0].start_datetime, periods[-1].end_datetime),
+    )
+    members: dict[tuple[str, Period], list[SceneRef]] = {}
+    for dataset in found:
+        period = _period_of(_begin(dataset).date(), periods)
+        if period is None:
+            continue
+        scene = scene_ref(dataset, cube)
+        for tile_id in tiles_of(dataset, cube, tiles):
+            members.setdefault((tile_id, period), []).append(scene)
+    return [
+        CompositeTask(cube, tile_id, period, _sorted(scenes))
+        for (tile_id, period), scenes in sorted(members.items(), key=lambda kv: kv[0])
+    ]
+
+
+def task_status(
+    dc: Datacube, tasks: Sequence[CompositeTask]
+) -> Iterator[tuple[CompositeTask, str]]:
+    """Tell of each task if its image is ``built``, ``stale`` (another is) or ``missing``."""
+    for task in tasks:
+        found = {d.id for d in built_images(dc, task)}
+        yield task, "built" if task.id in found else "stale" if found else "missing"
+
+
+def built_images(dc: Datacube, task: CompositeTask) -> list[Dataset]:
+    """Give the datasets in the index that show a task's tile and period, whatever their version."""
+    if dc.index.products.get_by_name(task.cube.name) is None:
+        return []
+    same_tile = dc.index.datasets.search(product=task.cube.name, region_code=task.tile_id)
+    return [d for d in same_tile if _begin(d).date() == task.period.start]
+
+
+def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:
+    """Give the periods of a cube that lie wholly between two days, both inclusive."""
+    if end < start:
+        raise InvalidValueError(f"the time range ends on {end}, before it starts on {start}")
+    periods = [
+        p for p in cube.timeline.periods(start, end) if p.start >= start and p.end <= end
+    ]
+    if not periods:
+        near = ", ".join(f"{p.start} to {p.end}" for p in cube.timeline.covering(start, end))
+        raise InvalidValueError(
+            f"no whole period of cube {cube.name} lies between {start} and {end}; "
+            f"periods that touch this range: {near or 'none'}"
+        )
+    return periods
+
+
+def scene_ref(dataset: Dataset, cube: CubeSpec) -> SceneRef:
+    """Give what a worker needs of an indexed scene.
+
+    Raises
+    ------
+    SceneError
+        If the dataset lacks one of the cube's measurements.
+    """
+    from datacube.storage import BandInfo  # noqa: PLC0415 (heavy; only needed with an index)
+
+    sources = []
+    for m in cube.measurements:
+        if m.name not in dataset.measurements:
+            raise SceneError(f"dataset {dataset.id} of {cube.source} has no measurement {m.name}")
+        info = BandInfo(dataset, m.name)
+        sources.append((m.name, BandSource(info.uri, info.band or 1)))
+    label = dataset.metadata_doc.get("label") or str(dataset.id)
+    return SceneRef(dataset.id, label, _begin(dataset), tuple(sources))
+
+
+def tiles_of(dataset: Dataset, cube: CubeSpec, wanted: Iterable[str] | None) -> list[str]:
+    """Give the tiles of a cube that a dataset shares at least half a pixel with."""
+    crs = cube.grid.odc_crs
+    extent: Geometry = dataset.extent if dataset.crs == crs else dataset.extent.to_crs(crs)
+    box = extent.boundingbox
+    candidates = list(cube.grid.tile_ids((box.left, box.bottom, box.right, box.top)))
+    if wanted is not None:
+        chosen = set(wanted)
+        candidates = [t for t in candidates if t in chosen]
+    px, py = cube.grid.pixel_size(cube.resolution)
+    out = []
+    for tile_id in candidates:
+        geobox = cube.geobox(tile_id)
+        if geobox is not None and (extent & geobox.extent).area > px * py / 2:
+            out.append(tile_id)
+    return out
+
+
+def observations(scenes: Sequence[SceneRef]) -> list[tuple[SceneRef, ...]]:
+    """Group scenes, sorted by time, into observations: those of one day (UTC) are one pass."""
+    days: dict[date, list[SceneRef]] = {}
+    for scene in scenes:
+        days.setdefault(scene.datetime.date(), []).append(scene)
+    return [tuple(group) for group in days.values()]
+
+
+def _sorted(scenes: Iterable[SceneRef]) -> tuple[SceneRef, ...]:
+    return tuple(sorted(scenes, key=lambda s: (s.datetime, s.label, str(s.id))))
+
+
+def _period_of(day: date, periods: Sequence[Period]) -> Period | None:
+    return next((p for p in periods if day in p), None)
+
+
+def _begin(dataset: Dataset) -> datetime:
+    begin: datetime = dataset.time.begin
+    return begin.astimezone(UTC) if begin.tzinfo else begin.replace(tzinfo=UTC)
+
+
+__all__ = [
+    "BandSource",
+    "CompositeTask",
+    "SceneRef",
+    "built_images",
+    "observations",
+    "plan_cube",
+    "scene_ref",
+    "task_status",
+    "tiles_of",
+    "whole_periods",
+]

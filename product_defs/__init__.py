@@ -1,0 +1,1 @@
+"""Shipped data of odc_bdc; see the README."""
