@@ -4,12 +4,18 @@ One definition of a cube, several ways to its pixels: `composite` on an `xarray.
 product (`odc_bdc.virtual`), and cubes built, indexed and published by the command ``odc-bdc``.
 """
 
-from odc_bdc.compositing import composite
-from odc_bdc.cube import CubeSpec, find_cube
-from odc_bdc.errors import OdcBdcError
-from odc_bdc.grid import bdc_grid
-from odc_bdc.quality import QualityPolicy
-from odc_bdc.timeline import Period, Timeline
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from odc_bdc.compositing import composite
+    from odc_bdc.cube import CubeSpec, find_cube
+    from odc_bdc.errors import OdcBdcError
+    from odc_bdc.grid import bdc_grid
+    from odc_bdc.quality import QualityPolicy
+    from odc_bdc.timeline import Period, Timeline
 
 __version__ = "0.1.0"
 
@@ -24,3 +30,25 @@ __all__ = [
     "composite",
     "find_cube",
 ]
+
+_HOMES = {
+    "CubeSpec": "cube",
+    "OdcBdcError": "errors",
+    "Period": "timeline",
+    "QualityPolicy": "quality",
+    "Timeline": "timeline",
+    "bdc_grid": "grid",
+    "composite": "compositing",
+    "find_cube": "cube",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up when asked for: `odc-bdc --help` and `import odc_bdc` need no xarray.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

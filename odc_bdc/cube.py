@@ -12,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
 
 from odc_bdc.errors import InvalidValueError, UnknownNameError
@@ -24,6 +23,7 @@ from odc_bdc.timeline import NAMED_TIMELINES, Timeline
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import jsonschema
     from odc.geo.geobox import GeoBox
 
 
@@ -82,8 +82,6 @@ class CubeSpec:
         Periods, and how the scenes of one become an image.
     measurements
         Bands of the scenes that enter the composite, the quality band among them.
-    display_range
-        Values of the bands that pictures show as black and as full colour.
     """
 
     name: str
@@ -101,7 +99,6 @@ class CubeSpec:
     extent: BBox | None = None
     platform: str | None = None
     instrument: str | None = None
-    display_range: tuple[float, float] = (0.0, 3000.0)
 
     @classmethod
     def from_yaml(cls, path: Path) -> CubeSpec:
@@ -159,7 +156,6 @@ class CubeSpec:
             measurements=measurements,
             rounding=doc.get("rounding"),
             extent=tuple(extent) if extent else None,
-            display_range=tuple(doc.get("display_range", (0.0, 3000.0))),
             platform=doc.get("platform"),
             instrument=doc.get("instrument"),
         )
@@ -276,5 +272,7 @@ def _align(origin: float, pixel: float) -> float:
 
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
+    import jsonschema  # noqa: PLC0415 (takes seconds to import, most of them for formats of URIs)
+
     text = (files("odc_bdc") / "cube.schema.yaml").read_text(encoding="utf-8")
     return jsonschema.Draft202012Validator(yaml.safe_load(text))

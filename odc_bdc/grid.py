@@ -116,7 +116,9 @@ class Grid:
         x, y = (float(v) for v in doc["origin"])
         w, h = (float(v) for v in doc["tile_size"])
         if w <= 0 or h <= 0:
-            raise InvalidValueError(f"grid {doc['name']}: tile_size must be positive, not {w} x {h}")
+            raise InvalidValueError(
+                f"grid {doc['name']}: tile_size must be positive, not {w} x {h}"
+            )
         return cls(str(doc["name"]), str(normalise_crs(doc["crs"])), (x, y), (w, h))
 
     @property
@@ -206,7 +208,9 @@ _V2_ORIGIN = (2624000.0, 11953600.0)
 _V2_SIZES = {"SM": 105600.0, "MD": 211200.0, "LG": 422400.0}
 _V1_DEGREES = {"SM": (1.5, 1.0), "MD": (3.0, 2.0), "LG": (6.0, 4.0)}
 
-BDC_GRIDS = tuple(f"BDC_{size}_{version}" for version in ("V1", "V2") for size in ("SM", "MD", "LG"))
+BDC_GRIDS = tuple(
+    f"BDC_{size}_{version}" for version in ("V1", "V2") for size in ("SM", "MD", "LG")
+)
 """The names that `bdc_grid` knows."""
 
 

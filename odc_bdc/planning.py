@@ -1,4 +1,7 @@
-"""What there is to build: tiles and periods with their scenes. Reads the index, computes nothing."""
+"""What there is to build: tiles and periods with their scenes.
+
+Reads the index and computes nothing.
+"""
 
 from __future__ import annotations
 
@@ -175,9 +178,7 @@ def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:
     """Give the periods of a cube that lie wholly between two days, both inclusive."""
     if end < start:
         raise InvalidValueError(f"the time range ends on {end}, before it starts on {start}")
-    periods = [
-        p for p in cube.timeline.periods(start, end) if p.start >= start and p.end <= end
-    ]
+    periods = [p for p in cube.timeline.periods(start, end) if p.start >= start and p.end <= end]
     if not periods:
         near = ", ".join(f"{p.start} to {p.end}" for p in cube.timeline.covering(start, end))
         raise InvalidValueError(

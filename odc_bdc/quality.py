@@ -94,12 +94,14 @@ class QualityPolicy:
         """Tell where the quality band is not nodata (clouds included); bool, same shape."""
         if self.nodata is None:
             return np.ones(np.shape(quality), dtype=bool)
-        return np.asarray(quality) != self.nodata
+        out: npt.NDArray[np.bool_] = np.asarray(quality) != self.nodata
+        return out
 
 
 def _any_bit(quality: npt.NDArray[Any], bits: Iterable[int]) -> npt.NDArray[np.bool_]:
     mask = sum(1 << b for b in bits)
-    return (quality.astype(np.uint64) & np.uint64(mask)) != 0
+    out: npt.NDArray[np.bool_] = (quality.astype(np.uint64) & np.uint64(mask)) != 0
+    return out
 
 
 def _integers(key: str, values: Any) -> tuple[int, ...]:

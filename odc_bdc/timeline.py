@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator, Mapping  # noqa: TC003 (named in public signatures)
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -35,7 +35,9 @@ class Period:
 
     def __post_init__(self) -> None:
         if self.end < self.start:
-            raise InvalidValueError(f"a period ends on {self.end}, before it starts on {self.start}")
+            raise InvalidValueError(
+                f"a period ends on {self.end}, before it starts on {self.start}"
+            )
 
     def __contains__(self, day: date) -> bool:
         return self.start <= day <= self.end
@@ -248,7 +250,7 @@ class Timeline:
             return anchor
         elapsed = 12 * (day.year - anchor.year) + day.month - anchor.month
         begin = _add_months(anchor, elapsed // months * months)
-        return anchor if begin < anchor else begin
+        return max(begin, anchor)
 
     def _next(self, begin: date) -> date:
         if self.unit == "day":

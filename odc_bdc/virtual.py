@@ -58,9 +58,7 @@ class Composite(Transformation):
     def measurements(self, input_measurements: Mapping[str, Measurement]) -> dict[str, Measurement]:
         """Give the output bands: those of the input, the counts, and for LCF the provenance."""
         picks = self._function.picks_date
-        kept = {
-            n: m for n, m in input_measurements.items() if picks or n != self._quality.band
-        }
+        kept = {n: m for n, m in input_measurements.items() if picks or n != self._quality.band}
         extra = [CLEAROB, TOTALOB] + ([PROVENANCE] if picks else [])
         return kept | {m.name: Measurement(**m.to_odc()) for m in extra}
 

@@ -72,7 +72,7 @@ class SourceReader:
             nodata = measurement.nodata if src.nodata is None else src.nodata
             window = _window(src, geobox)
             if window is None:
-                _warp(src, source.band, out, geobox, measurement, nodata)
+                _warp(src, source.band, out, geobox, measurement, nodata=nodata)
             else:
                 _copy(src, source.band, out, window)
                 if nodata is not None and nodata != fill:
@@ -121,6 +121,7 @@ def _warp(
     out: npt.NDArray[Any],
     geobox: GeoBox,
     measurement: Measurement,
+    *,
     nodata: float | None,
 ) -> None:
     reproject(

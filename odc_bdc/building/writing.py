@@ -69,7 +69,7 @@ def write_image(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write_files(task, image, partial, final, processed)
+        _write_files(task, image, partial, processed)
         final.parent.mkdir(parents=True, exist_ok=True)
         _publish(partial, final)
     except OSError as e:
@@ -114,7 +114,6 @@ def _write_files(
     task: CompositeTask,
     image: Mapping[str, npt.NDArray[Any]],
     folder: Path,
-    final: Path,
     processed: datetime,
 ) -> None:
     files = {}

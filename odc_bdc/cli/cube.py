@@ -85,6 +85,7 @@ def cube() -> None:
 @cube.command()
 @_task_options
 def plan(
+    *,
     name: str,
     time: tuple[datetime, datetime],
     tiles: tuple[str, ...],
@@ -108,6 +109,7 @@ def plan(
 @_root_option
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 def build(
+    *,
     name: str,
     time: tuple[datetime, datetime],
     tiles: tuple[str, ...],
@@ -157,6 +159,7 @@ def build(
 @cube.command()
 @_task_options
 def status(
+    *,
     name: str,
     time: tuple[datetime, datetime],
     tiles: tuple[str, ...],

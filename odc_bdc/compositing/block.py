@@ -115,7 +115,8 @@ def composite_block(
 
 
 def _count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    return np.minimum(mask.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
+    out: npt.NDArray[np.uint8] = np.minimum(mask.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
+    return out
 
 
 def _first(
@@ -132,7 +133,7 @@ def _take(
     stack: npt.NDArray[Any], picked: npt.NDArray[np.intp], nodata: int | None
 ) -> npt.NDArray[Any]:
     """Take from each pixel's `picked` observation; nodata (or 0) where that is -1."""
-    out = np.take_along_axis(stack, np.maximum(picked, 0)[np.newaxis], axis=0)[0]
+    out: npt.NDArray[Any] = np.take_along_axis(stack, np.maximum(picked, 0)[np.newaxis], axis=0)[0]
     out[picked < 0] = 0 if nodata is None else nodata
     return out
 
@@ -154,7 +155,8 @@ def _median(
     low, high = (
         np.take_along_axis(ordered, at[np.newaxis], axis=0)[0].astype(np.int64) for at in middle
     )
-    return (low + high) / 2.0
+    out: npt.NDArray[np.float64] = (low + high) / 2.0
+    return out
 
 
 def _store(

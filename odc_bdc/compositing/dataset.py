@@ -82,10 +82,13 @@ def composite(
     _check(ds, how)
     starts = _period_starts(ds, timeline)
     rank = _rank(order, ds.sizes["time"])
-    images = []
+    images: list[xr.Dataset] = []
     for start in _regular(starts, timeline):
         members = np.flatnonzero(starts == start)
-        images.append(_composite_period(ds.isel(time=members), how, rank[members], start))
+        if members.size:
+            images.append(_composite_period(ds.isel(time=members), how, rank[members], start))
+        else:
+            images.append(_empty(images[0], how, start))
     return xr.concat(images, dim="time", join="override", combine_attrs="override")
 
 
@@ -141,9 +144,7 @@ def _period_starts(ds: xr.Dataset, timeline: Timeline | None) -> npt.NDArray[np.
     return timeline.period_starts(times)
 
 
-def _regular(
-    starts: npt.NDArray[np.datetime64], timeline: Timeline | None
-) -> list[np.datetime64]:
+def _regular(starts: npt.NDArray[np.datetime64], timeline: Timeline | None) -> list[np.datetime64]:
     """Give the starts of all periods between the first and the last scene, empty ones included."""
     known = starts[~np.isnat(starts)]
     if known.size == 0:
@@ -214,6 +215,14 @@ def _composite_period(
     return _labelled(dict(zip(columns, made, strict=True)), ds, how, columns, start)
 
 
+def _empty(image: xr.Dataset, how: CompositeBlock, start: np.datetime64) -> xr.Dataset:
+    """Give an image like another one for a period without a scene."""
+    fill = {**how.nodata, PROVENANCE.name: PROVENANCE.nodata}
+    blank = {str(n): xr.full_like(da, fill.get(str(n)) or 0) for n, da in image.data_vars.items()}
+    time = image["time"].copy(data=[start.astype("datetime64[ns]")])
+    return image.assign(blank).assign_coords(time=time)
+
+
 def _columns(
     ds: xr.Dataset, names: list[str], how: CompositeBlock
 ) -> dict[str, tuple[Any, dict[Hashable, Any]]]:
@@ -248,9 +257,9 @@ def _labelled(
 
 def _days_of_year(times: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     days = times.astype("datetime64[D]")
-    out: npt.NDArray[np.int16] = ((days - days.astype("datetime64[Y]")).astype(np.int64) + 1).astype(
-        np.int16
-    )
+    out: npt.NDArray[np.int16] = (
+        (days - days.astype("datetime64[Y]")).astype(np.int64) + 1
+    ).astype(np.int16)
     return out
 
 

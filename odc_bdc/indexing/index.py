@@ -9,6 +9,7 @@ from datacube.index.hl import Doc2Dataset
 from datacube.utils.documents import read_documents
 
 from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.documents import write_document
 from odc_bdc.indexing.items import (
     document_path,
     find_items,
@@ -16,7 +17,6 @@ from odc_bdc.indexing.items import (
     item_document,
     read_item,
 )
-from odc_bdc.indexing.documents import write_document
 
 if TYPE_CHECKING:
     import uuid

@@ -1,0 +1,62 @@
+# What people type; see README.md. `make demo` and `make test` need nothing to be set up before.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Where the demo keeps its database, scenes and cubes.
+HOME_DIR ?= .odc_bdc
+SERVE ?= 1
+SCENES ?=
+PORT ?= 8000
+
+.PHONY: help setup demo test lint format docs bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: $(READY)  ## virtual environment with all that is locked
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "odc_bdc needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Python lacks venv: apt-get install python3-venv, then again" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
+	@touch $@
+
+demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check, SCENES=DIR real ones
+	$(BIN)/odc-bdc demo --home $(HOME_DIR) --port $(PORT) \
+	  $(if $(filter 0,$(SERVE)),--no-serve) $(if $(SCENES),--scenes $(SCENES))
+
+test: $(READY)  ## all tests
+	$(BIN)/pytest
+
+lint: $(READY)  ## style, types, import rules, spelling, rendered documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/odc-bdc product render --check
+
+format: $(READY)  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)  ## HTML documentation in site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(READY)  ## benchmarks: time and memory of composite and build, as ratios
+	$(BIN)/python tests/benchmarks/composite.py
+
+lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
+	  setup.cfg --extra all --group pyproject.toml:dev --output-file requirements.lock
+
+clean:  ## stop the private database; remove it, the scenes, the cubes and the environment
+	@[ ! -x $(BIN)/odc-bdc ] || $(BIN)/odc-bdc db down --home $(HOME_DIR) --delete
+	rm -rf $(HOME_DIR) $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
