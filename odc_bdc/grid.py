@@ -59,12 +59,11 @@ def normalise_crs(crs: Any) -> CRS:
     InvalidValueError
         If `crs` is not a CRS.
     """
-    text = str(crs).strip()
+    # Not `str` of a CRS object: rasterio's searches all EPSG codes for a name first.
+    text = crs.to_wkt() if hasattr(crs, "to_wkt") else str(crs).strip()
     if text.upper() in _BDC_CODES or text == "100001":
         return BDC_CRS
     try:
-        if hasattr(crs, "to_wkt"):
-            text = crs.to_wkt()
         known = CRS(text)
     except Exception as e:
         raise InvalidValueError(f"{text[:120]!r} is not a CRS: {e}") from e

@@ -161,17 +161,20 @@ def task_status(
     dc: Datacube, tasks: Sequence[CompositeTask]
 ) -> Iterator[tuple[CompositeTask, str]]:
     """Tell of each task if its image is ``built``, ``stale`` (another is) or ``missing``."""
+    images = {name: built_images(dc, name) for name in {task.cube.name for task in tasks}}
     for task in tasks:
-        found = {d.id for d in built_images(dc, task)}
+        found = images[task.cube.name].get((task.tile_id, task.period.start), set())
         yield task, "built" if task.id in found else "stale" if found else "missing"
 
 
-def built_images(dc: Datacube, task: CompositeTask) -> list[Dataset]:
-    """Give the datasets in the index that show a task's tile and period, whatever their version."""
-    if dc.index.products.get_by_name(task.cube.name) is None:
-        return []
-    same_tile = dc.index.datasets.search(product=task.cube.name, region_code=task.tile_id)
-    return [d for d in same_tile if _begin(d).date() == task.period.start]
+def built_images(dc: Datacube, cube: str) -> dict[tuple[str, date], set[uuid.UUID]]:
+    """Give the ids of a cube's datasets in the index by tile and start of the period."""
+    found: dict[tuple[str, date], set[uuid.UUID]] = {}
+    if dc.index.products.get_by_name(cube) is not None:
+        for dataset in dc.index.datasets.search(product=cube):
+            tile_id = dataset.metadata_doc["properties"].get("odc:region_code", "")
+            found.setdefault((tile_id, _begin(dataset).date()), set()).add(dataset.id)
+    return found
 
 
 def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:

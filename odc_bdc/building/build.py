@@ -75,11 +75,14 @@ def build_cube(
     """
     remove_partial(root)
     report = BuildReport()
+    images = {name: built_images(dc, name) for name in {task.cube.name for task in tasks}}
     for task, outcome in _outcomes(tasks, root, now, workers):
+        indexed = images[task.cube.name].get((task.tile_id, task.period.start), set())
         try:
             path = outcome()
-            new = add_document(dc, path)
-            report.archived += _archive_others(dc, task)
+            new = task.id not in indexed and add_document(dc, path)
+            archive(dc, others := indexed - {task.id})
+            report.archived += len(others)
         except OdcBdcError as e:
             report.failed.append(Failure(task.item_id, str(e)))
         else:
@@ -110,10 +113,3 @@ def _outcomes(
         futures = {pool.submit(build_task, task, root, now()): task for task in waiting}
         for future in as_completed(futures):
             yield futures[future], future.result
-
-
-def _archive_others(dc: Datacube, task: CompositeTask) -> int:
-    """Archive other datasets of the same product, tile and period; give their number."""
-    others = [d.id for d in built_images(dc, task) if d.id != task.id]
-    archive(dc, others)
-    return len(others)

@@ -17,7 +17,7 @@ from odc.geo.crs import CRS
 from rasterio.errors import RasterioError
 
 from odc_bdc.errors import SceneError
-from odc_bdc.grid import BBox, normalise_crs
+from odc_bdc.grid import BDC_CRS, BBox, normalise_crs
 
 if TYPE_CHECKING:
     import uuid
@@ -67,7 +67,7 @@ def read_header(href: str) -> RasterFile:
                 href,
                 (src.height, src.width),
                 tuple(src.transform)[:6],
-                str(normalise_crs(src.crs)),
+                _crs_name(src.crs),
                 src.dtypes[0],
                 src.nodata,
             )
@@ -76,6 +76,11 @@ def read_header(href: str) -> RasterFile:
         if "://" not in href and not local.exists():
             raise SceneError(f"{href}: no such file") from e
         raise SceneError(f"{href}: cannot be read as a raster: {_first_line(e)}") from e
+
+
+def _crs_name(crs: Any) -> str:
+    known = normalise_crs(crs)
+    return str(known) if known is BDC_CRS or known.epsg is None else f"EPSG:{known.epsg}"
 
 
 def _check_complete(src: Any, href: str) -> None:

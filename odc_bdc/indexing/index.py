@@ -133,8 +133,7 @@ def add_document(dc: Datacube, path: Path) -> bool:
 
 def archive(dc: Datacube, ids: Iterable[uuid.UUID]) -> None:
     """Hide datasets from searches; their documents stay, so that lineage can be told."""
-    found = list(ids)
-    if found:
+    if found := list(ids):
         dc.index.datasets.archive(found)
 
 

@@ -96,9 +96,7 @@ def test_value_in_no_list_is_not_clear(function):
 
 @pytest.mark.parametrize("function", ["MED", "AVG", "LCF"])
 def test_nodata_in_one_band_spoils_the_observation_in_all(function):
-    ds = scenes(
-        {"red": [500, 700], "nir": [-9999, 900]}, [127, 127], ["2019-01-08", "2019-01-03"]
-    )
+    ds = scenes({"red": [500, 700], "nir": [-9999, 900]}, [127, 127], ["2019-01-08", "2019-01-03"])
     out = composite(ds, function=function, quality=CMASK)
     assert (out.red.item(), out.nir.item()) == (700, 900)
     assert (out.CLEAROB.item(), out.TOTALOB.item()) == (1, 1)
@@ -109,9 +107,7 @@ def test_nodata_in_one_band_spoils_the_observation_in_all(function):
 )
 @pytest.mark.parametrize("function", ["MED", "AVG"])
 def test_rounding_between_two_integers(function, rounding, expected):
-    ds = scenes(
-        {"b": [[2, -2], [3, -3]]}, [[127, 127], [127, 127]], ["2019-01-03", "2019-01-08"]
-    )
+    ds = scenes({"b": [[2, -2], [3, -3]]}, [[127, 127], [127, 127]], ["2019-01-03", "2019-01-08"])
     out = composite(ds, function=function, quality=CMASK, rounding=rounding)
     assert out.b.values.ravel().tolist() == expected
 
@@ -132,9 +128,7 @@ def test_uint16_beyond_the_range_of_int16():
 
 def test_counts_saturate():
     days = np.datetime64("2019-01-01") + np.arange(300)
-    out = composite(
-        scenes({"b": [7] * 300}, [127] * 300, days), function="MED", quality=CMASK
-    )
+    out = composite(scenes({"b": [7] * 300}, [127] * 300, days), function="MED", quality=CMASK)
     assert out.CLEAROB.item() == out.TOTALOB.item() == 255
     assert out.b.item() == 7
 
@@ -201,8 +195,11 @@ def stacks(draw):
     pool = np.array([info.min, info.max, 0, 1, 2, 3, 255, nodata or 0], dtype=dtype)
     size = (n, rows, columns)
     bands = {
-        name: np.where(rng.random(size) < 0.5, rng.choice(pool, size), rng.integers(
-            info.min, info.max, size, dtype=dtype, endpoint=True))
+        name: np.where(
+            rng.random(size) < 0.5,
+            rng.choice(pool, size),
+            rng.integers(info.min, info.max, size, dtype=dtype, endpoint=True),
+        )
         for name in ("red", "nir")
     }
     quality = rng.choice([0, 127, 127, 255, 3], size)

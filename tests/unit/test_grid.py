@@ -108,7 +108,9 @@ def test_all_names_of_the_bdc_crs(crs):
     assert normalise_crs(crs) is BDC_CRS
 
 
-@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4674", BDC_PROJ.replace("lat_0=-12", "lat_0=0")])
+@pytest.mark.parametrize(
+    "crs", ["EPSG:32631", "EPSG:4674", BDC_PROJ.replace("lat_0=-12", "lat_0=0")]
+)
 def test_other_crs_stays_itself(crs):
     assert normalise_crs(crs) == CRS(crs)
 

@@ -82,8 +82,9 @@ def test_lists_of_cube_builder(doc, begin, end, first, last, n):
 
 
 DAYS = st.dates(date(1999, 1, 1), date(2031, 12, 31))
-TIMELINES = st.sampled_from([*NAMED_TIMELINES.values(), Timeline("continuous", "day", 5, (),
-                                                                  date(2010, 3, 4))])
+TIMELINES = st.sampled_from(
+    [*NAMED_TIMELINES.values(), Timeline("continuous", "day", 5, (), date(2010, 3, 4))]
+)
 
 
 @given(timeline=TIMELINES, begin=DAYS, length=st.integers(0, 900))

@@ -1,0 +1,220 @@
+"""``odc-bdc doctor``: what is missing on this machine, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from odc_bdc.cli.database import examples, home_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packaging.requirements import Requirement
+
+    from odc_bdc.database import IndexStatus
+
+EXTRAS = ("ows", "demo", "embedded")
+PYTHONS = ((3, 11), (3, 14))  # from, before
+FREE_BYTES = 5 * 10**9  # the demo's database, scenes and cubes, with room to spare
+
+# What to import, where it is not the name of the package; "" for what has effects on import.
+MODULES = {
+    "odc-geo": "odc.geo",
+    "odc-stac": "odc.stac",
+    "pgserver": "",
+    "pillow": "PIL",
+    "psycopg2-binary": "psycopg2",
+    "python-dateutil": "dateutil",
+    "pyyaml": "yaml",
+    "sqlalchemy": "sqlalchemy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the table; `mend` is a command, empty if there is none."""
+
+    name: str
+    good: bool
+    detail: str
+    mend: str = ""
+    needed: bool = True
+
+
+@click.command(
+    epilog=examples(
+        "odc-bdc doctor", "odc-bdc doctor && odc-bdc db status", "odc-bdc doctor --home /data/bdc"
+    )
+)
+@home_option
+def doctor(home: Path) -> None:
+    """Tell what is missing on this machine, and the command that mends it.
+
+    Changes nothing. Exit code 0 if all that is needed is there, 1 if not.
+    """
+    checks = [*_checks(home)]
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark = "ok" if check.good else "missing" if check.needed else "-"
+        click.echo(f"{mark:<8} {check.name:<{width}}  {check.detail}")
+        if check.mend and not check.good:
+            click.echo(f"{'':<8} {'':<{width}}  -> {check.mend}")
+    missing = sum(check.needed and not check.good for check in checks)
+    click.echo(f"\n{missing} missing" if missing else "\nall that is needed is there")
+    sys.exit(1 if missing else 0)
+
+
+def _checks(home: Path) -> Iterator[Check]:
+    yield _python()
+    packages = [*_packages()]
+    yield from packages
+    yield from _home(home)
+    if all(check.good for check in packages):
+        yield from _database(home)
+    else:
+        yield Check("index", False, "not looked at: packages are missing")
+    for extra in EXTRAS:
+        yield _extra(extra)
+
+
+def _python() -> Check:
+    good = PYTHONS[0] <= sys.version_info[:2] < PYTHONS[1]
+    low, high = (".".join(map(str, version)) for version in PYTHONS)
+    detail = f"{sys.version.split()[0]} (needs >={low},<{high})"
+    return Check("Python", good, detail, f"python{low} -m venv .venv")
+
+
+def _packages() -> Iterator[Check]:
+    """Check each package that odc_bdc needs: there, of a fitting version, and importable."""
+    requirements = _requirements()
+    if requirements is None:
+        yield Check("odc_bdc", False, "is not installed as a package", "pip install odc_bdc")
+    for requirement in requirements or ():
+        problem, version = _problem(requirement)
+        yield Check(
+            requirement.name, not problem, problem or version, f"pip install '{requirement}'"
+        )
+
+
+def _extra(extra: str) -> Check:
+    found = [_problem(requirement) for requirement in _requirements(extra) or ()]
+    problems = [problem for problem, _ in found if problem]
+    return Check(
+        f"extra {extra}",
+        bool(found) and not problems,
+        "; ".join(problems) or "installed",
+        f"pip install 'odc_bdc[{extra}]'",
+        needed=False,
+    )
+
+
+def _requirements(extra: str = "") -> list[Requirement] | None:
+    """Return what the installed odc_bdc requires, or an extra adds; None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
+    try:
+        known = [Requirement(line) for line in requires("odc_bdc") or ()]
+    except PackageNotFoundError:
+        return None
+
+    def applies(requirement: Requirement, extra: str) -> bool:
+        return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+    chosen = [
+        requirement
+        for requirement in known
+        if applies(requirement, extra) and not (extra and applies(requirement, ""))
+    ]
+    for requirement in chosen:
+        requirement.marker = None
+    return chosen
+
+
+def _problem(requirement: Requirement) -> tuple[str, str]:
+    """Return what is wrong with a package (empty if nothing is) and its version."""
+    import warnings
+    from importlib import import_module
+    from importlib.metadata import PackageNotFoundError, version
+
+    name = requirement.name
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return f"{name} is not installed", ""
+    if not requirement.specifier.contains(found, prereleases=True):
+        return f"{name} {found} does not fit {requirement.specifier}", found
+    if module := MODULES.get(name.lower(), name.lower().replace("-", "_")):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import_module(module)
+        except Exception as error:  # noqa: BLE001 (a broken package may raise anything)
+            return f"{name} {found} does not import: {error}", found
+    return "", found
+
+
+def _home(home: Path) -> Iterator[Check]:
+    places = (home.absolute(), *home.absolute().parents)
+    there = next(path for path in places if os.access(path, os.F_OK))
+    good = os.access(there, os.W_OK | os.X_OK)
+    yield Check(
+        "home", good, f"{home.absolute()} {'can' if good else 'cannot'} be written",
+        "export ODC_BDC_HOME=a folder of yours",
+    )  # fmt: skip
+    free = shutil.disk_usage(there).free
+    yield Check(
+        "disk", free >= FREE_BYTES, f"{free / 1e9:.1f} GB free at {there}",
+        "export ODC_BDC_HOME=a folder on a larger disk",
+    )  # fmt: skip
+
+
+def _database(home: Path) -> Iterator[Check]:
+    from odc_bdc import database
+
+    found = database.status(home, environ=os.environ)
+    yield _server(needed=not found.reachable)
+    yield _index(found)
+    if found.reachable:
+        yield Check(
+            "PostGIS for OWS",
+            bool(found.postgis_version),
+            found.postgis_version or "this server has none, so OWS is not possible",
+            "odc-bdc db up --home another folder",
+            needed=False,
+        )
+
+
+def _server(*, needed: bool) -> Check:
+    from odc_bdc.database.software import apt_prefix, find_servers, is_ready
+
+    name = "PostgreSQL with PostGIS"
+    servers = find_servers(os.environ)
+    for server in servers:
+        if is_ready(server):
+            return Check(name, True, f"{server.version} in {server.folder}")
+    detail = (
+        "no complete PostGIS for " + ", ".join(str(s.version) for s in servers)
+        if servers
+        else "none"
+    )
+    if apt_prefix(os.environ) is not None:
+        return Check(name, False, detail, "odc-bdc db up  (installs it with apt)", needed=needed)
+    mend = "sudo apt install postgresql-postgis, or odc-bdc db up --embedded (no OWS)"
+    return Check(name, False, detail, mend, needed=needed)
+
+
+def _index(found: IndexStatus) -> Check:
+    if found.initialised:
+        holds = f"{found.products} products, {found.datasets} datasets"
+        return Check("index", True, f"{found.driver}, {holds}, by {found.source}")
+    mend = "odc-bdc db init" if found.reachable else "odc-bdc db up"
+    return Check("index", False, found.problem, mend)
