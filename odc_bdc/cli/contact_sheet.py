@@ -132,7 +132,8 @@ def _get_map(url: str, cube: CubeSpec, ds: xr.Dataset, day: date, style: str) ->
     geobox = ds.odc.geobox
     box = geobox.extent.boundingbox
     rows, columns = geobox.shape
-    crs = "EPSG:10857" if geobox.crs == BDC_CRS else str(geobox.crs)
+    # The grid's own name for the CRS: that of loaded data may be its whole WKT.
+    crs = "EPSG:10857" if geobox.crs == BDC_CRS else cube.grid.crs
     query = urllib.parse.urlencode(
         {
             "service": "WMS",

@@ -216,5 +216,8 @@ def _index(found: IndexStatus) -> Check:
     if found.initialised:
         holds = f"{found.products} products, {found.datasets} datasets"
         return Check("index", True, f"{found.driver}, {holds}, by {found.source}")
-    mend = "odc-bdc db init" if found.reachable else "odc-bdc db up"
+    if found.reachable:
+        return Check("index", False, found.problem, "odc-bdc db init")
+    # What is wrong with a configuration of the user, only the user can mend.
+    mend = "odc-bdc db up" if found.source == "private cluster" else ""
     return Check("index", False, found.problem, mend)
