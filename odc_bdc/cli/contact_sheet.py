@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import io
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.cube import CubeSpec, Measurement
 from odc_bdc.errors import SceneError
-from odc_bdc.grid import BDC_CRS
 from odc_bdc.indices import ndvi
+from odc_bdc.ows.endpoints import fetch, map_query
 from odc_bdc.ows.styles import NDVI_RAMP, stretch
 
 if TYPE_CHECKING:
@@ -129,26 +128,5 @@ def _measurement(cube: CubeSpec, alias: str) -> Measurement:
 def _get_map(url: str, cube: CubeSpec, ds: xr.Dataset, day: date, style: str) -> Any:
     from PIL import Image
 
-    geobox = ds.odc.geobox
-    box = geobox.extent.boundingbox
-    rows, columns = geobox.shape
-    # The grid's own name for the CRS: that of loaded data may be its whole WKT.
-    crs = "EPSG:10857" if geobox.crs == BDC_CRS else cube.grid.crs
-    query = urllib.parse.urlencode(
-        {
-            "service": "WMS",
-            "version": "1.3.0",
-            "request": "GetMap",
-            "layers": cube.name,
-            "styles": style,
-            "crs": crs,
-            "bbox": ",".join(repr(v) for v in box.bbox),
-            "width": columns,
-            "height": rows,
-            "format": "image/png",
-            "transparent": "true",
-            "time": day.isoformat(),
-        }
-    )
-    with urllib.request.urlopen(f"{url}/wms?{query}", timeout=120) as answer:  # noqa: S310 (ours)
-        return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGBA"))
+    query = urlencode(map_query(cube.name, style, ds.odc.geobox, day.isoformat()))
+    return np.asarray(Image.open(io.BytesIO(fetch(f"{url}/wms?{query}"))).convert("RGBA"))

@@ -1,0 +1,42 @@
+"""The coordinate reference systems that the services publish."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from odc.geo.crs import CRS
+
+from odc_bdc.grid import BDC_CRS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BDC_KEY = str(BDC_CRS)
+"""The BDC's CRS as datacube-ows knows it, which compares with ``str`` of the product's CRS."""
+
+BDC_CODE = "EPSG:10857"
+"""Another name of the BDC's CRS, for clients; few PROJ versions can look it up."""
+
+ALWAYS = ("EPSG:3857", "EPSG:4326", "OGC:CRS84", "EPSG:4674", BDC_KEY)
+
+
+def published_crss(native: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Describe the CRSs of `ALWAYS` and the `native` ones of the layers, as datacube-ows wants it.
+
+    Parameters
+    ----------
+    native
+        As ``str`` of an `odc.geo.crs.CRS`.
+    """
+    published = {key: _describe(CRS(key)) for key in dict.fromkeys((*ALWAYS, *native))}
+    return {**published, BDC_CODE: {"alias": BDC_KEY}}
+
+
+def _describe(crs: CRS) -> dict[str, Any]:
+    vertical, horizontal = crs.dimensions
+    return {
+        "geographic": crs.geographic,
+        "horizontal_coord": horizontal,
+        "vertical_coord": vertical,
+        "vertical_coord_first": crs.proj.axis_info[0].direction == "north",
+    }

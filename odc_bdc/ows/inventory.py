@@ -1,0 +1,90 @@
+"""What an index has to publish: products with datasets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import time
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.cube import CubeSpec, shipped_cubes
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.ows.config import Service, build_config
+from odc_bdc.ows.layers import SceneLayer, TimeResolution, native_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from datacube import Datacube
+
+SAMPLE = 50
+"""Datasets that are looked at to see whether a product's times are instants or dates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Products of an index that have datasets.
+
+    Attributes
+    ----------
+    cubes, scenes
+        What can be published: known cubes, and all other products.
+    left_out
+        What cannot, by product name with the reason.
+    """
+
+    cubes: tuple[CubeSpec, ...]
+    scenes: tuple[SceneLayer, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inventory:
+    """List the products of an index that have datasets.
+
+    Parameters
+    ----------
+    dc
+        The open index.
+    cubes
+        Cubes by name, those that come with odc_bdc if not given. A product that is none of them is
+        published as a product of scenes.
+    """
+    cubes = shipped_cubes() if cubes is None else cubes
+    sensors = {c.source: (c.platform, c.instrument) for c in cubes.values()}
+    present: list[CubeSpec] = []
+    scenes: list[SceneLayer] = []
+    left_out: dict[str, str] = {}
+    for product in sorted(dc.index.products.get_all(), key=lambda p: str(p.name)):
+        name, definition = product.name, product.definition
+        if not dc.index.datasets.count(product=name):
+            continue
+        try:
+            native_grid(definition)
+        except InvalidValueError as e:
+            left_out[name] = str(e)
+            continue
+        if name in cubes:
+            present.append(cubes[name])
+        else:
+            resolution = _time_resolution(dc, name)
+            scenes.append(SceneLayer(definition, resolution, *sensors.get(name, (None, None))))
+    return Inventory(tuple(present), tuple(scenes), left_out)
+
+
+def config_of_index(
+    dc: Datacube, *, service: Service | None = None, cubes: Mapping[str, CubeSpec] | None = None
+) -> dict[str, Any]:
+    """Configure datacube-ows for all that an index has to publish, and for that very index."""
+    return config_of_inventory(dc, inventory(dc, cubes), service=service)
+
+
+def config_of_inventory(
+    dc: Datacube, found: Inventory, *, service: Service | None = None
+) -> dict[str, Any]:
+    """Configure datacube-ows for what was found in an index, and for that very index."""
+    return build_config(found.cubes, found.scenes, service=service, env=dc.index.environment)
+
+
+def _time_resolution(dc: Datacube, product: str) -> TimeResolution:
+    sample = dc.index.datasets.search(product=product, limit=SAMPLE)
+    midnight = all(ds.time.begin.time() == time() for ds in sample)
+    return "summary" if midnight else "solar"

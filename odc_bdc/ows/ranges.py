@@ -1,0 +1,254 @@
+"""Ranges: which times and which extent datacube-ows believes each layer to have.
+
+They lie in the table ``ows.layer_ranges`` of the index. A layer without them is hidden from
+clients. With each row lies a fingerprint of what it was made from, so that an update of a layer to
+which nothing happened is one query.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC
+from io import StringIO
+from json import dumps
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from odc.geo.crs import CRS
+from sqlalchemy import text
+
+from odc_bdc.errors import DatabaseError
+from odc_bdc.grid import BBox, normalise_crs
+from odc_bdc.ows.extra import require_ows, require_postgis
+from odc_bdc.ows.inventory import config_of_index
+from odc_bdc.ows.parsed import ParsedConfig, named_layers, parsed_config, products_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from datacube import Datacube
+
+State: TypeAlias = Literal["current", "stale", "missing"]
+
+FINGERPRINT, EXTENT = "odc_bdc", "odc_bdc_extent"
+"""Keys in the column ``meta``: the fingerprint, and the native extent, which the program
+``datacube-ows-update`` would replace by a rougher one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUpdate:
+    """What an update did to a layer; `reason` says why it failed."""
+
+    layer: str
+    action: Literal["updated", "unchanged", "failed"]
+    reason: str = ""
+
+
+def update_ranges(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[LayerUpdate]:
+    """Bring the ranges of all layers up to date; one that fails does not stop the others.
+
+    The schema of datacube-ows is made if it is not there. The extent in the layer's own CRS is the
+    datasets' own, on pixel borders, so that coverages are described on the cube's grid.
+
+    Parameters
+    ----------
+    dc
+        The open index, whose database user may write to the schema ``ows`` (role ``odc_manage``;
+        the first time ``odc_admin``).
+    config
+        Configuration of datacube-ows for this index; if not given, that of all it has to publish.
+
+    Raises
+    ------
+    DatabaseError
+        If the index has another driver than ``postgis``, or the schema cannot be made.
+    MissingDependencyError
+        If the extra ``[ows]`` is not installed.
+    """
+    require_ows()
+    require_postgis(dc.index.environment.index_driver)
+    config = config_of_index(dc) if config is None else config
+    states = range_states(dc, config)
+    if all(state == "current" for state in states.values()):
+        return [LayerUpdate(name, "unchanged") for name in states]
+    _ensure_schema(dc)
+    with parsed_config(config) as parsed:
+        return [
+            LayerUpdate(layer["name"], "unchanged")
+            if states[layer["name"]] == "current"
+            else _update_layer(dc, parsed, layer, config)
+            for layer in named_layers(config["layers"])
+        ]
+
+
+def range_states(dc: Datacube, config: Mapping[str, Any]) -> dict[str, State]:
+    """Tell for each layer whether its ranges are there and say what is in the index now."""
+    stored = _stored_fingerprints(dc)
+    states: dict[str, State] = {}
+    for layer in named_layers(config["layers"]):
+        name = layer["name"]
+        if name not in stored:
+            states[name] = "missing"
+        else:
+            current = stored[name] == _fingerprint(dc, layer, config)
+            states[name] = "current" if current else "stale"
+    return states
+
+
+def hidden_layers(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[str]:
+    """Give the layers that have no ranges, so that clients do not see them."""
+    config = config_of_index(dc) if config is None else config
+    return [name for name, state in range_states(dc, config).items() if state == "missing"]
+
+
+def native_bbox(
+    dc: Datacube, products: Sequence[str], crs: str, resolution: tuple[float, float]
+) -> BBox | None:
+    """Give the extent of the products' datasets in a CRS, outwards to pixel borders.
+
+    Parameters
+    ----------
+    products
+        Names of products; ``load: align`` of the first says where pixels lie, 0 if it is missing.
+    crs, resolution
+        Of the pixels, x and y.
+
+    Returns
+    -------
+    tuple
+        xmin, ymin, xmax, ymax; None if there are no datasets.
+    """
+    load = dc.index.products.get_by_name_unsafe(products[0]).definition.get("load") or {}
+    align = load.get("align") or {}
+    vertical, horizontal = CRS(crs).dimensions
+    boxes = [_bounds(ds, crs) for ds in dc.index.datasets.search(product=list(products))]
+    if not boxes:
+        return None
+    left, bottom, right, top = zip(*boxes, strict=True)
+    x = _snap(min(left), max(right), resolution[0], align.get(horizontal, 0))
+    y = _snap(min(bottom), max(top), resolution[1], align.get(vertical, 0))
+    return x[0], y[0], x[1], y[1]
+
+
+def _bounds(dataset: Any, crs: str) -> BBox:
+    bounds = dataset.bounds
+    if normalise_crs(dataset.crs) != normalise_crs(crs):
+        bounds = dataset.extent.to_crs(crs).boundingbox
+    return bounds.left, bounds.bottom, bounds.right, bounds.top
+
+
+def _snap(low: float, high: float, resolution: float, align: float) -> tuple[float, float]:
+    pixel, eps = abs(resolution), 1e-3
+    first = math.floor((low - align) / pixel + eps)
+    last = math.ceil((high - align) / pixel - eps)
+    return align + first * pixel, align + last * pixel
+
+
+def _fingerprint(
+    dc: Datacube, layer: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "products": [_product_state(dc, name) for name in products_of(layer)],
+        "time_resolution": layer.get("time_resolution"),
+        "crss": sorted(config["global"]["published_CRSs"]),
+    }
+
+
+def _product_state(dc: Datacube, name: str) -> dict[str, Any] | None:
+    product = dc.index.products.get_by_name(name)
+    if product is None:
+        return None
+    changed = dc.index.products.most_recent_change(product)
+    return {
+        "name": name,
+        "datasets": dc.index.datasets.count(product=name),
+        "changed": changed.astimezone(UTC).isoformat() if changed else None,
+        "load": product.definition.get("load"),
+    }
+
+
+def _stored_fingerprints(dc: Datacube) -> dict[str, Any]:
+    with _connection(dc) as connection:
+        if not _has_ranges(connection):
+            return {}
+        query = text(
+            "SELECT layer, CASE WHEN bboxes @> (meta -> :extent) THEN meta -> :fingerprint END "
+            "FROM ows.layer_ranges"
+        )
+        keys = {"fingerprint": FINGERPRINT, "extent": EXTENT}
+        return {row[0]: row[1] for row in connection.execute(query, keys)}
+
+
+def _has_ranges(connection: Any) -> bool:
+    return bool(connection.execute(text("SELECT to_regclass('ows.layer_ranges')")).scalar())
+
+
+def _ensure_schema(dc: Datacube) -> None:
+    from datacube_ows.index import AbortRun, ows_index  # noqa: PLC0415 (an extra)
+
+    with _connection(dc) as connection:
+        if _has_ranges(connection):
+            return
+    try:
+        with redirect_stdout(StringIO()):
+            ows_index(dc).create_schema(dc)
+    except AbortRun as e:
+        raise DatabaseError(
+            f"the schema of datacube-ows cannot be made: {e}; run `odc-bdc ows update` once as a "
+            "superuser of the database"
+        ) from e
+
+
+def _update_layer(
+    dc: Datacube, parsed: ParsedConfig, layer: Mapping[str, Any], config: Mapping[str, Any]
+) -> LayerUpdate:
+    name = layer["name"]
+    if name not in parsed.layers:
+        return LayerUpdate(name, "failed", parsed.complaint_about(layer))
+    try:
+        fingerprint = _fingerprint(dc, layer, config)  # before: what comes meanwhile is stale
+        with redirect_stdout(StringIO()):
+            parsed.layers[name].ows_index().create_range_entry(parsed.layers[name], {})
+        written = _complete(dc, parsed.layers[name], fingerprint)
+    except Exception as e:  # noqa: BLE001 (datacube-ows raises all kinds; the other layers go on)
+        return LayerUpdate(name, "failed", _first_line(e))
+    return LayerUpdate(name, "updated") if written else LayerUpdate(name, "failed", "no extent")
+
+
+def _complete(dc: Datacube, layer: Any, fingerprint: Mapping[str, Any]) -> bool:
+    """Add the fingerprint and the native extent, under all names of its CRS, to a layer's row."""
+    resolution = (layer.resolution_x, layer.resolution_y)
+    found = native_bbox(dc, layer.product_names, layer.native_CRS, resolution)
+    if found is None:
+        return False
+    left, bottom, right, top = found
+    box = {"left": left, "bottom": bottom, "right": right, "top": top}
+    statement = text(
+        "UPDATE ows.layer_ranges SET bboxes = bboxes || CAST(:bbox AS jsonb), "
+        "meta = meta || CAST(:meta AS jsonb), last_updated = now() WHERE layer = :layer"
+    )
+    native = CRS(layer.native_CRS)
+    aliases = [key for key, crs in layer.global_cfg.crses.items() if crs == native]
+    extent = dict.fromkeys(aliases, box)
+    values = {
+        "layer": layer.name,
+        "bbox": dumps(extent),
+        "meta": dumps({FINGERPRINT: fingerprint, EXTENT: extent}),
+    }
+    with _connection(dc) as connection:
+        changed = connection.execute(statement, values).rowcount
+        connection.commit()
+    return bool(changed)
+
+
+def _connection(dc: Datacube) -> AbstractContextManager[Any]:
+    from datacube_ows.utils import get_sqlconn  # noqa: PLC0415 (an extra)
+
+    connection: AbstractContextManager[Any] = get_sqlconn(dc)
+    return connection
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""The deployment of the map services: one root configuration for datacube-ows."""

@@ -1,0 +1,55 @@
+"""The deployment's root configuration: ``DATACUBE_OWS_CFG=odc_bdc.ows_cfg.ows_root_cfg.ows_cfg``.
+
+It publishes what the index has, cubes and scenes with datasets. The index is the one that datacube
+finds by its own variables and files (``ODC_CONFIG``, ``ODC_CONFIG_PATH``, ``ODC_ENVIRONMENT`` and
+so on), the same that datacube-ows will open. Without an index all cubes that come with odc_bdc are
+configured, so that the configuration can be checked anywhere.
+
+Variables
+---------
+ODC_BDC_OWS_URL
+    Base URLs under which clients reach the services, separated by commas, the public one first.
+ODC_BDC_OWS_TITLE
+    Title of the services.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from datacube import Datacube
+from datacube.cfg import ConfigException
+from datacube.index.exceptions import IndexSetupError, NoIndexError
+from sqlalchemy.exc import SQLAlchemyError
+
+from odc_bdc.cube import shipped_cubes
+from odc_bdc.ows import Service, build_config, inventory
+from odc_bdc.ows.server import URL_VARIABLE
+
+_LOG = logging.getLogger(__name__)
+
+
+def _service() -> Service:
+    default = Service()
+    urls = tuple(u.strip() for u in os.environ.get(URL_VARIABLE, "").split(",") if u.strip())
+    title = os.environ.get("ODC_BDC_OWS_TITLE") or default.title
+    return Service(title=title, urls=urls or default.urls)
+
+
+def _configure() -> dict[str, Any]:
+    try:
+        dc = Datacube(app="odc-bdc-ows")
+    except (ConfigException, IndexSetupError, NoIndexError, SQLAlchemyError) as e:
+        reason = str(e).strip().partition("\n")[0]
+        _LOG.warning("No index (%s): all cubes of odc_bdc are configured", reason)
+        return build_config(tuple(shipped_cubes().values()), (), service=_service())
+    with dc:
+        found = inventory(dc)
+    for name, why in found.left_out.items():
+        _LOG.warning("Product %s is not published: %s", name, why)
+    return build_config(found.cubes, found.scenes, service=_service())
+
+
+ows_cfg = _configure()

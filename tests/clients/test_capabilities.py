@@ -1,0 +1,83 @@
+"""What the services say that they have, read by OWSLib."""
+
+from __future__ import annotations
+
+import pytest
+from owslib.wcs import WebCoverageService
+from owslib.wms import WebMapService
+from owslib.wmts import WebMapTileService
+
+pytestmark = pytest.mark.integration
+
+LAYERS = {
+    "CB4_64_16D_MED_v1",
+    "CB4_64_16D_STK_v1",
+    "CB4_64_2Y_STK_v1",
+    "CB4_WFI_L4_SR_1",
+    "LC8_NY_3000_1M_MED_v1",
+    "S2_31UES_10_16D_STK_v1",
+}
+
+
+@pytest.fixture(scope="module")
+def wms(server):
+    return WebMapService(f"{server.url}/wms", version="1.3.0")
+
+
+def test_wms_lists_every_product_with_datasets_in_a_folder_per_sensor(wms):
+    assert {name for name in wms.contents if name in LAYERS} == LAYERS
+    folders = {layer.parent.title for name, layer in wms.contents.items() if name in LAYERS}
+    assert folders == {"CBERS-4 AWFI", "Landsat-8 OLI", "Sentinel-2 MSI"}
+
+
+def test_wms_layers_have_three_styles_with_true_colour_first(wms):
+    for name in LAYERS:
+        assert list(wms[name].styles) == ["true_colour", "false_colour", "ndvi"]
+
+
+def test_wms_gives_the_starts_of_composites_and_the_latest_is_default(wms):
+    layer = wms["CB4_64_16D_STK_v1"]
+    assert layer.timepositions == ["2019-12-19", "2020-01-01"]
+    assert layer.defaulttimeposition == "2020-01-01"
+
+
+def test_wms_publishes_the_crs_of_the_bdc_and_the_usual_ones(wms):
+    published = set(wms["CB4_64_16D_STK_v1"].crsOptions)
+    assert published >= {"EPSG:10857", "EPSG:3857", "EPSG:4326", "EPSG:4674"}
+    assert published >= {"EPSG:32618", "EPSG:32631"}  # of the other cubes
+
+
+def test_wms_extent_is_that_of_the_two_tiles(wms):
+    boxes = {box[4]: box[:4] for box in wms["CB4_64_16D_STK_v1"].crs_list}
+    assert boxes["EPSG:10857"] == (5984000.0, 10000000.0, 6022400.0, 10016640.0)
+
+
+def test_wmts_lists_the_layers_on_three_tile_matrix_sets(server):
+    wmts = WebMapTileService(f"{server.url}/wmts")
+    assert set(wmts.contents) == LAYERS
+    sets = {"WholeWorld_WebMercator", "WorldCRS84Quad", "BDC_Albers"}
+    assert set(wmts.tilematrixsets) == sets
+    assert set(wmts["CB4_64_16D_STK_v1"].tilematrixsetlinks) == sets
+
+
+def test_wcs_describes_bands_by_the_names_of_the_product_on_its_grid(server):
+    wcs = WebCoverageService(f"{server.url}/wcs", version="1.0.0")
+    assert set(wcs.contents) == LAYERS
+    coverage = wcs["CB4_64_16D_STK_v1"]
+    bands = coverage.axisDescriptions[0].values
+    assert bands == [
+        *[f"BAND{n}" for n in (13, 14, 15, 16)],
+        "CMASK",
+        "CLEAROB",
+        "TOTALOB",
+        "PROVENANCE",
+    ]
+    grid = coverage.grid
+    assert [float(v) for v in grid.origin] == [5984000.0, 10000000.0]
+    assert [int(v) for v in grid.highlimits] == [600, 260]
+
+
+def test_wcs_2_has_capabilities(fetch):
+    text = fetch("wcs", service="WCS", version="2.0.1", request="GetCapabilities").decode()
+    assert all(f"<wcs:CoverageId>{name}<" in text for name in LAYERS)
+    assert "None" not in text

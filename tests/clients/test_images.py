@@ -1,0 +1,171 @@
+"""Pixels of GetMap and GetTile against the index."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from io import BytesIO
+
+import numpy as np
+import pytest
+from odc.geo.geobox import GeoBox
+from owslib.wms import WebMapService
+from owslib.wmts import WebMapTileService
+from PIL import Image
+
+from odc_bdc.grid import BDC_CRS, BDC_PROJ
+from odc_bdc.ows.styles import NDVI_RAMP
+
+pytestmark = pytest.mark.integration
+
+STK = "CB4_64_16D_STK_v1"
+BBOX = (5993600.0, 10000000.0, 6012800.0, 10012800.0)  # 300 x 200 pixels of 64 m over both tiles
+GEOBOX = GeoBox.from_bbox(BBOX, BDC_CRS, resolution=64)
+MAP = {
+    "service": "WMS",
+    "version": "1.3.0",
+    "request": "GetMap",
+    "layers": STK,
+    "styles": "true_colour",
+    "crs": "EPSG:10857",
+    "bbox": ",".join(map(str, BBOX)),
+    "width": 300,
+    "height": 200,
+    "format": "image/png",
+    "time": "2020-01-01",
+}
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """Decode a PNG into (4, y, x) of uint8."""
+    image = Image.open(BytesIO(png))
+    assert image.mode == "RGBA", "a blank image"
+    return np.moveaxis(np.asarray(image), 2, 0)
+
+
+def test_true_colour_is_the_reflectance_from_0_to_30_percent(server, load):
+    wms = WebMapService(f"{server.url}/wms", version="1.3.0")
+    image = wms.getmap(
+        layers=[STK],
+        styles=["true_colour"],
+        srs="EPSG:10857",
+        bbox=BBOX,
+        size=(300, 200),
+        format="image/png",
+        time="2020-01-01",
+    )
+    got = pixels(image.read()).astype(int)
+    data = load(STK, "2020-01-01", GEOBOX)
+    has_data = (data.BAND13 != -9999).values
+    assert 0.5 < has_data.mean() < 1  # a corner of a tile is nodata
+    assert ((got[3] == 255) == has_data).all()
+    for shown, band in zip(got[:3], (data.BAND15, data.BAND14, data.BAND13), strict=True):
+        expected = np.clip(band.values * 0.0001 / 0.3, 0, 1) * 255
+        assert np.abs(shown - expected)[has_data].max() <= 1
+        assert expected[has_data].std() > 20
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (STK, BBOX, "EPSG:10857", "2020-01-01", (300, 200), "BAND15", "BAND16"),
+        (
+            "S2_31UES_10_16D_STK_v1",
+            (587880.0, 5684910.0, 588340.0, 5685430.0),
+            "EPSG:32631",
+            "2023-10-16",
+            (46, 52),
+            "B04",
+            "B08",
+        ),
+    ],
+    ids=["int16", "uint16"],
+)
+def test_ndvi_does_not_wrap_around(fetch, load, case):
+    layer, bbox, crs, day, size, red, nir = case
+    query = MAP | {"layers": layer, "styles": "ndvi", "crs": crs, "time": day}
+    query |= {"bbox": ",".join(map(str, bbox)), "width": size[0], "height": size[1]}
+    got = pixels(fetch("wms", **query)).astype(int)
+    native = BDC_CRS if crs == "EPSG:10857" else crs
+    data = load(layer, day, GeoBox.from_bbox(bbox, native, shape=size[::-1]), red, nir)
+    has_data = (data[red] != data[red].nodata).values
+    r, n = data[red].values.astype(float), data[nir].values.astype(float)
+    index = (n - r) / (n + r)
+    assert index[has_data].min() < 0
+    assert index[has_data].max() > 0.2
+    values = [value for value, _ in NDVI_RAMP]
+    for channel in range(3):
+        ramp = [int(colour[1 + 2 * channel :][:2], 16) for _, colour in NDVI_RAMP]
+        expected = np.interp(index, values, ramp)
+        assert np.abs(got[channel] - expected)[has_data].max() < 1.1
+
+
+def test_without_a_time_the_latest_is_shown(fetch):
+    latest = {key: value for key, value in MAP.items() if key != "time"}
+    assert fetch("wms", **latest) == fetch("wms", **MAP)
+    assert fetch("wms", **MAP | {"time": "2019-12-19"}) != fetch("wms", **MAP)
+
+
+def test_a_proj_string_whose_plus_signs_were_lost_is_understood(fetch):
+    as_code = fetch("wms", **MAP)
+    lost = BDC_PROJ.replace("+", " ")  # what the server decodes from CRS=+proj=aea +lat_0=...
+    for text in (BDC_PROJ, lost, f"{lost} type=crs"):
+        assert fetch("wms", **MAP | {"crs": text}) == as_code
+
+
+def test_scenes_are_shown_by_the_date_that_the_capabilities_give(fetch, load):
+    scenes = "CB4_WFI_L4_SR_1"
+    got = pixels(fetch("wms", **MAP | {"layers": scenes, "time": "2020-01-03"}))
+    data = load(scenes, "2020-01-03", GEOBOX)
+    assert ((got[3] > 0) == (data.BAND13 != -9999).values).all()
+    halves = got[3][:, :150], got[3][:, 150:]  # two instants, one image
+    assert all(half.any() for half in halves)
+
+
+def test_a_tile_of_the_bdc_grid_has_the_pixels_of_the_cube(server, load):
+    # Level 10 is 64 m; tile rows and columns count from 4194304 m north and west of the V2 grid.
+    column = int((BBOX[0] - (2624000 - 4194304)) // 16384)
+    row = int((11953600 + 4194304 - BBOX[3]) // 16384)
+    wmts = WebMapTileService(f"{server.url}/wmts")
+    tile = wmts.gettile(
+        layer=STK,
+        style="true_colour",
+        tilematrixset="BDC_Albers",
+        tilematrix="10",
+        row=row,
+        column=column,
+        format="image/png",
+        TIME="2020-01-01",
+    )
+    left, top = 2624000 - 4194304 + column * 16384, 11953600 + 4194304 - row * 16384
+    geobox = GeoBox.from_bbox((left, top - 16384, left + 16384, top), BDC_CRS, resolution=64)
+    data = load(STK, "2020-01-01", geobox)
+    got, has_data = pixels(tile.read()), (data.BAND13 != -9999).values
+    assert ((got[3] > 0) == has_data).all()
+    expected = np.clip(data.BAND15.values * 0.0001 / 0.3, 0, 1) * 255
+    assert np.abs(got[0] - expected)[has_data].max() <= 1
+
+
+def test_a_feature_info_gives_values_and_no_path_of_the_server(fetch, load):
+    query = MAP | {"request": "GetFeatureInfo", "query_layers": STK, "i": 100, "j": 120}
+    answer = fetch("wms", **query, info_format="application/json").decode()
+    (values,) = json.loads(answer)["features"][0]["properties"]["data"]
+    data = load(STK, "2020-01-01", GEOBOX)
+    for band in ("BAND13", "BAND16", "PROVENANCE"):
+        assert float(values["bands"][band]) == data[band].values[120, 100]
+    assert "file:" not in answer
+
+
+def test_an_unexpected_error_tells_nothing_of_the_server(server, fetch):
+    for path, query in (
+        ("wms", MAP | {"width": 0}),
+        ("wcs", {"service": "WCS", "version": "2.0.1", "request": "GetCoverage", "subset": "x("}),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            fetch(path, **query)
+        body = raised.value.read().decode()
+        assert raised.value.code == 500
+        assert "Exception" in body
+        assert "Internal server error." in body
+        assert "Traceback" not in body
+        assert "/" not in body.split("Internal server error.")[1].replace("</", "")
