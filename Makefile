@@ -48,7 +48,7 @@ format: $(READY)  ## rewrite the code in the project's style
 	$(BIN)/ruff format .
 
 docs: $(READY)  ## HTML documentation in site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)  ## benchmarks: time and memory of composite and build, as ratios
 	$(BIN)/python tests/benchmarks/composite.py

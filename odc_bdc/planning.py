@@ -41,6 +41,7 @@ class SceneRef:
     id: uuid.UUID
     label: str
     datetime: datetime
+    platform: str | None
     sources: tuple[tuple[str, BandSource], ...]
 
     def source(self, measurement: str) -> BandSource:
@@ -80,6 +81,12 @@ class CompositeTask:
             repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
             *sorted(str(scene.id) for scene in self.scenes),
         )
+
+    @property
+    def platform(self) -> str | None:
+        """The satellite of the scenes, as they say; that of the cube if they differ or are mute."""
+        said = {scene.platform for scene in self.scenes}
+        return said.pop() or self.cube.platform if len(said) == 1 else self.cube.platform
 
     @property
     def item_id(self) -> str:
@@ -181,9 +188,10 @@ def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:
     """Give the periods of a cube that lie wholly between two days, both inclusive."""
     if end < start:
         raise InvalidValueError(f"the time range ends on {end}, before it starts on {start}")
-    periods = [p for p in cube.timeline.periods(start, end) if p.start >= start and p.end <= end]
+    touched = list(cube.timeline.covering(start, end))
+    periods = [p for p in touched if p.start >= start and p.end <= end]
     if not periods:
-        near = ", ".join(f"{p.start} to {p.end}" for p in cube.timeline.covering(start, end))
+        near = ", ".join(f"{p.start} to {p.end}" for p in touched)
         raise InvalidValueError(
             f"no whole period of cube {cube.name} lies between {start} and {end}; "
             f"periods that touch this range: {near or 'none'}"
@@ -208,7 +216,8 @@ def scene_ref(dataset: Dataset, cube: CubeSpec) -> SceneRef:
         info = BandInfo(dataset, m.name)
         sources.append((m.name, BandSource(info.uri, info.band or 1)))
     label = dataset.metadata_doc.get("label") or str(dataset.id)
-    return SceneRef(dataset.id, label, _begin(dataset), tuple(sources))
+    platform = dataset.metadata_doc["properties"].get("eo:platform")
+    return SceneRef(dataset.id, label, _begin(dataset), platform, tuple(sources))
 
 
 def tiles_of(dataset: Dataset, cube: CubeSpec, wanted: Iterable[str] | None) -> list[str]:

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pystac
 import shapely.geometry
-from odc.geo.cog import write_cog
-from odc.geo.xr import wrap_xr
 
+from odc_bdc.cog import write_cog
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing import dataset_document, read_header, write_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
     from odc_bdc.cube import Measurement
     from odc_bdc.planning import CompositeTask
-
-_COG_BLOCK = 512
 
 
 def image_folder(task: CompositeTask, root: Path) -> Path:
@@ -119,7 +116,13 @@ def _write_files(
     files = {}
     for measurement in task.cube.outputs:
         path = folder / f"{task.item_id}_{measurement.name}.tif"
-        _write_cog(path, image[measurement.name], measurement, task)
+        write_cog(
+            path,
+            image[measurement.name],
+            task.geobox,
+            nodata=measurement.nodata,
+            description=measurement.name,
+        )
         files[measurement.name] = read_header(str(path))
     location = folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
     document = dataset_document(
@@ -135,23 +138,6 @@ def _write_files(
     item = stac_item(task, dict(document.properties))
     item_path = folder / f"{task.item_id}.json"
     item.save_object(include_self_link=False, dest_href=str(item_path))
-
-
-def _write_cog(
-    path: Path, pixels: npt.NDArray[Any], measurement: Measurement, task: CompositeTask
-) -> None:
-    array = wrap_xr(pixels, task.geobox, nodata=measurement.nodata)
-    write_cog(
-        array,
-        path,
-        blocksize=_COG_BLOCK,
-        # Nearest for all: averages would invent classes and days, and counts that nobody made.
-        overview_resampling="nearest",
-        nodata=measurement.nodata,
-        compress="deflate",
-        predictor=2,
-        zlevel=6,
-    )
 
 
 def _properties(
@@ -170,7 +156,7 @@ def _properties(
         "odc:product_family": "cube",
         # Share of the pixels seen at all that no observation shows clear.
         "eo:cloud_cover": round(100.0 * (1 - clear / seen), 2) if seen else 100.0,
-        "eo:platform": cube.platform,
+        "eo:platform": task.platform,
         "eo:instrument": cube.instrument,
         "eo:gsd": cube.resolution,
     }
@@ -203,7 +189,7 @@ def stac_item(task: CompositeTask, properties: Mapping[str, Any]) -> pystac.Item
         ],
         properties={
             "created": _iso(properties["odc:processing_datetime"]),
-            "platform": cube.platform,
+            "platform": task.platform,
             "instruments": [cube.instrument.lower()] if cube.instrument else [],
             "gsd": cube.resolution,
             "eo:cloud_cover": properties["eo:cloud_cover"],

@@ -233,7 +233,7 @@ def _tell(url: str, cubes: Sequence[CubeSpec], home: Path, seconds: float) -> No
     click.echo(f"""
 Done in {seconds:.0f} s. To look at the cubes
   in QGIS     WMS   {url}/wms
-              WMTS  {url}/wmts
+              WMTS  {url}/wmts?service=WMTS&request=GetCapabilities
               WCS   {url}/wcs
   in Python   export ODC_CONFIG_PATH={(home / "datacube.conf").resolve()}
               import datacube

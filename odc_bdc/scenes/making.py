@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
 
+from odc_bdc.cog import write_cog
 from odc_bdc.errors import InvalidValueError, SceneError
-from odc_bdc.grid import BDC_PROJ, bdc_grid
+from odc_bdc.grid import bdc_grid
 from odc_bdc.scenes import acquisition, stac
 from odc_bdc.scenes.landscape import landscape
 from odc_bdc.scenes.noise import Window
@@ -283,8 +283,8 @@ def _make(plan: _Plan, land: Landscape, seed: int, window: Window) -> None:
     try:
         hidden.mkdir(parents=True)
         for band, pixels in zip(stac.SPECTRAL, bands, strict=True):
-            _write_cog(hidden / plan.raster(band).name, pixels, acquisition.NODATA, geobox)
-        _write_cog(hidden / plan.raster(stac.QUALITY).name, cmask, 0, geobox)
+            _write_band(hidden / plan.raster(band).name, pixels, geobox, acquisition.NODATA)
+        _write_band(hidden / plan.raster(stac.QUALITY).name, cmask, geobox, 0)
         item = stac.item_document(plan.tile, plan.overpass.time, geobox, _cloud_cover(cmask))
         _write_json(hidden / plan.item.name, item)
         shutil.rmtree(plan.folder, ignore_errors=True)  # a scene that lacks a file
@@ -302,26 +302,10 @@ def _cloud_cover(cmask: NDArray[np.uint8]) -> float:
     )
 
 
-def _write_cog(path: Path, pixels: NDArray[Any], nodata: int, geobox: GeoBox) -> None:
-    # Through memory: GDAL only logs a full disk when it closes a file, Python raises.
-    with MemoryFile() as memory:
-        with memory.open(
-            driver="COG",
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            count=1,
-            dtype=pixels.dtype.name,
-            nodata=nodata,
-            crs=BDC_PROJ,
-            transform=geobox.affine,
-            blocksize=256 if max(pixels.shape) <= 1024 else 512,
-            compress="DEFLATE",
-            level=1,  # as small as level 6 on such data, and faster
-            predictor="YES",
-            overview_resampling="NEAREST",
-        ) as file:
-            file.write(pixels, 1)
-        path.write_bytes(memory.getbuffer())
+def _write_band(path: Path, pixels: NDArray[Any], geobox: GeoBox, nodata: int) -> None:
+    side = 256 if max(pixels.shape) <= 1024 else 512
+    # Level 1 is as small as 6 on such data, and faster.
+    write_cog(path, pixels, geobox, nodata=nodata, blocksize=side, level=1)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

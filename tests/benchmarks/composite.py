@@ -128,6 +128,7 @@ def one_image(side: int, rounds: int) -> None:
                 uuid.uuid5(uuid.NAMESPACE_URL, item.id),
                 item.id,
                 item.datetime or datetime(2020, 1, 1, tzinfo=UTC),
+                item.properties["platform"],
                 tuple(
                     (m.name, BandSource(item.assets[m.name].get_absolute_href() or ""))
                     for m in cube.measurements

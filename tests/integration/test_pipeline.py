@@ -19,6 +19,7 @@ from odc.geo.geom import point
 from odc_bdc import OdcBdcError, composite, find_cube
 from odc_bdc.building import build_cube
 from odc_bdc.building.writing import document_path, image_folder
+from odc_bdc.cog import write_cog
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products, find_recipe, index_items, shipped_products
 from odc_bdc.planning import plan_cube, task_status
@@ -197,13 +198,9 @@ def test_files_of_an_image(built, root):
 
 
 def test_large_images_have_overviews_of_chosen_pixels(tmp_path):
-    from odc_bdc.building.writing import _write_cog
-    from odc_bdc.planning import CompositeTask
-
-    cube = find_cube(CUBES[0]).patch(extent=demo_extent(1100))
-    task = CompositeTask(cube, "007004", cube.timeline.period_of(SPAN[0]), ())
-    pixels = np.random.default_rng(0).choice([1, 366], task.geobox.shape).astype("int16")
-    _write_cog(tmp_path / "a.tif", pixels, cube.outputs[-1], task)
+    geobox = find_cube(CUBES[0]).patch(extent=demo_extent(1100)).geobox("007004")
+    pixels = np.random.default_rng(0).choice([1, 366], tuple(geobox.shape)).astype("int16")
+    write_cog(tmp_path / "a.tif", pixels, geobox, nodata=-1)
     with rasterio.open(tmp_path / "a.tif") as src:
         assert src.overviews(1)[0] == 2
         np.testing.assert_array_equal(src.read(1), pixels)

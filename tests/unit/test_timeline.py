@@ -115,7 +115,7 @@ def test_cyclic_year_by_year_equals_at_once(first, n):
 @pytest.mark.parametrize(
     ("doc", "message"),
     [
-        ({"schema": "cylic"}, "schema 'cylic' is not one of cyclic, continuous"),
+        ({"schema": "rolling"}, "schema 'rolling' is not one of cyclic, continuous"),
         ({"schema": "cyclic", "unit": "week"}, "unit 'week' is not one of day, month, year"),
         ({"schema": "cyclic", "step": "0"}, "step '0' is not a whole number from 1 on"),
         ({"schema": "cyclic", "stepp": 1}, "unknown key stepp"),
