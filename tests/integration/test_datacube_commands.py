@@ -1,0 +1,62 @@
+"""The plain commands of datacube take our product and dataset documents."""
+
+import os
+import subprocess
+import sys
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from odc_bdc.indexing import find_recipe, index_items, shipped_products
+from odc_bdc.scenes import make_scenes
+
+RECIPE = find_recipe("cb4_wfi_l4_sr")
+
+
+@pytest.fixture(scope="module")
+def datacube(index):
+    """Give a function that runs the command `datacube` on the index."""
+    program = str(Path(sys.executable).with_name("datacube"))
+
+    def run(*arguments):
+        done = subprocess.run(
+            [program, *arguments],
+            env={**os.environ, "ODC_CONFIG_PATH": str(index.config_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def products(datacube):
+    """Add all product documents with `datacube product add`."""
+    folder = Path(str(files("odc_bdc.product_defs")))
+    datacube("product", "add", *map(str, sorted(folder.rglob("*.odc-product.yaml"))))
+
+
+def test_product_add(products, dc):
+    assert {p.name for p in dc.index.products.get_all()} == set(shipped_products())
+
+
+def test_dataset_add_gives_what_our_indexer_gives(products, datacube, dc, tmp_path):
+    make_scenes(tmp_path, size=32, tiles=("007004",), start=date(2020, 1, 1), end=date(2020, 1, 9))
+    report = index_items(dc, RECIPE, [tmp_path])
+    assert report.added > 0
+    ours = {d.id: d for d in dc.find_datasets(product=RECIPE.product)}
+    dc.index.datasets.archive(list(ours))
+    dc.index.datasets.purge(list(ours))
+    assert dc.find_datasets(product=RECIPE.product) == []
+
+    datacube("dataset", "add", *map(str, sorted(tmp_path.rglob("*.odc-metadata.yaml"))))
+    theirs = {d.id: d for d in dc.find_datasets(product=RECIPE.product)}
+    assert set(theirs) == set(ours)
+    for id_, dataset in theirs.items():
+        assert dataset.metadata_doc == ours[id_].metadata_doc
+        assert dataset.uri == ours[id_].uri
