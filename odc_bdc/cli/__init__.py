@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="odc_bdc", prog_name="odc-bdc")
 def main() -> None:
-    r"""Put the Brazil Data Cube on the Open Data Cube.
+    """Put the Brazil Data Cube on the Open Data Cube.
 
     Index scenes, composite them to cubes, publish the cubes as WMS, WMTS and WCS.
 
@@ -64,7 +64,7 @@ def main() -> None:
         odc-bdc scenes make scenes
         odc-bdc product add --all
         odc-bdc index cb4_wfi_l4_sr scenes
-        odc-bdc cube build CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29 \
+        odc-bdc cube build CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29 \\
             --clip 5970432 9919936 6035968 9952704
         odc-bdc ows update
         odc-bdc ows serve

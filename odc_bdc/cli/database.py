@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from odc_bdc.cli._options import home_option
+
 if TYPE_CHECKING:
     from odc_bdc.database import IndexStatus
-
-home_option = click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="ODC_BDC_HOME",
-    default=".odc_bdc",
-    show_default=True,
-    help="Folder of the private database.",
-)
 
 
 def examples(*lines: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from odc_bdc.cli.database import examples, home_option
+from odc_bdc.cli._options import home_option
+from odc_bdc.cli.database import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

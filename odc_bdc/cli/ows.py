@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def ows() -> None:
-    r"""Publish cubes and scenes as WMS, WMTS and WCS (datacube-ows).
+    """Publish cubes and scenes as WMS, WMTS and WCS (datacube-ows).
 
     \b
     Examples:
@@ -31,7 +31,7 @@ def ows() -> None:
 @ows.command()
 @home_option
 def update(home: Path) -> None:
-    r"""Tell the services of new datasets: times and extents of the layers.
+    """Tell the services of new datasets: times and extents of the layers.
 
     A layer that fails does not stop the others; then the exit code is 1. A running server sees the
     change when it is restarted or gets the signal HUP.
@@ -54,7 +54,7 @@ def update(home: Path) -> None:
 @ows.command()
 @home_option
 def check(home: Path) -> None:
-    r"""Say what keeps layers from clients, a line for each fault with its cure.
+    """Say what keeps layers from clients, a line for each fault with its cure.
 
     Products, bands, CRSs, styles and ranges must agree. The exit code is 1 if something is wrong.
 
@@ -79,7 +79,7 @@ def check(home: Path) -> None:
 @click.option("--port", default=8000, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
 def serve(home: Path, *, host: str, port: int, workers: int) -> None:
-    r"""Serve the layers under gunicorn until Ctrl-C.
+    """Serve the layers under gunicorn until Ctrl-C.
 
     \b
     Examples:
