@@ -85,7 +85,8 @@ def test_styles_need_their_bands():
         ({"dtype": "int16", "scale_factor": 0.0001}, "red", (0, 3000)),
         ({"dtype": "int16", "scale_factor": 0.0001}, "nir", (0, 5000)),
         ({"dtype": "uint16", "scale_factor": 0.0001, "add_offset": -0.1}, "red", (1000, 4000)),
-        ({"dtype": "uint16"}, "green", (5000, 20000)),
+        ({"dtype": "uint16", "scale_factor": 2e-5, "add_offset": -0.1}, "green", (5000, 20000)),
+        ({"dtype": "uint16"}, "green", (0, 3000)),
         ({"dtype": "uint8"}, "grey", (0, 255)),
     ],
 )
