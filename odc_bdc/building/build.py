@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -85,6 +86,9 @@ def build_cube(
             report.archived += len(others)
         except OdcBdcError as e:
             report.failed.append(Failure(task.item_id, str(e)))
+        except BrokenProcessPool:
+            reason = "a worker process was killed; is there memory for so many --workers?"
+            report.failed.append(Failure(task.item_id, reason))
         else:
             report.built += new
             report.unchanged += not new

@@ -38,21 +38,37 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what odc_bdc knows how to say becomes one line and exit code 2."""
+        """Run a command; an error becomes one line and exit code 2, unless ``--debug``."""
+        debug = ctx.params.get("debug", False)
         try:
             return super().invoke(ctx)
         except OdcBdcError as e:
+            if debug:
+                raise
             click.echo(f"odc-bdc: {e}", err=True)
             sys.exit(2)
         except BrokenPipeError:
             # The reader of our output has gone (`odc-bdc ... | head`): nothing is wrong.
             sys.stderr.close()
             sys.exit(0)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as e:
+            if debug:
+                raise
+            reason = (str(e).strip() or "no message").splitlines()[0]
+            click.echo(
+                f"odc-bdc: unexpected {type(e).__name__}: {reason} (`odc-bdc --debug ...` says "
+                "where; please report it)",
+                err=True,
+            )
+            sys.exit(2)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="odc_bdc", prog_name="odc-bdc")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+def main(*, debug: bool) -> None:
     """Put the Brazil Data Cube on the Open Data Cube.
 
     Index scenes, composite them to cubes, publish the cubes as WMS, WMTS and WCS.

@@ -25,7 +25,11 @@ def product() -> None:
 
 @product.command("list")
 def list_() -> None:
-    """List the products that come with odc_bdc, a line each."""
+    """List the products that come with odc_bdc, a line each.
+
+    \b
+    odc-bdc product list
+    """
     from odc_bdc.indexing import shipped_products
 
     for name, doc in sorted(shipped_products().items()):

@@ -17,7 +17,11 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group()
 def scenes() -> None:
-    """Make scenes where none can be downloaded."""
+    """Make scenes where none can be downloaded.
+
+    \b
+    odc-bdc scenes make scenes --size 512
+    """
 
 
 @scenes.command()

@@ -1,0 +1,69 @@
+"""The command line: errors in one line, help for everything."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from odc_bdc.cli import main
+from odc_bdc.errors import InvalidValueError
+
+
+def commands(group, path=()):
+    """Give the words of every command."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("words", [(), *commands(main)], ids=" ".join)
+def test_help_explains_by_example(words):
+    done = CliRunner().invoke(main, [*words, "--help"])
+    assert done.exit_code == 0
+    assert (
+        "odc-bdc "
+        in done.output.split("Options:")[0].partition("\n")[2]
+        + done.output.split("Options:")[1].partition("Examples:")[2]
+    )
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Give a function that makes `odc-bdc product list` raise."""
+
+    def fail(error):
+        def raise_it():
+            raise error
+
+        monkeypatch.setattr("odc_bdc.indexing.shipped_products", raise_it)
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InvalidValueError("a.yaml: no such grid"), "odc-bdc: a.yaml: no such grid\n"),
+        (KeyError("x"), "odc-bdc: unexpected KeyError: 'x' (`odc-bdc --debug ...` says where"),
+    ],
+)
+def test_an_error_is_one_line_without_a_traceback(failing, error, said):
+    failing(error)
+    done = CliRunner().invoke(main, ["product", "list"])
+    assert done.exit_code == 2
+    assert done.output.startswith(said)
+    assert done.output.count("\n") == 1
+
+
+def test_debug_shows_where(failing):
+    failing(KeyError("x"))
+    done = CliRunner().invoke(main, ["--debug", "product", "list"])
+    assert isinstance(done.exception, KeyError)
+
+
+def test_usage_is_clicks_own():
+    done = CliRunner().invoke(main, ["product", "add"])
+    assert done.exit_code == 2
+    assert "give the names of products, or --all" in done.output
