@@ -18,10 +18,11 @@ help:  ## this list
 
 setup: $(READY)  ## virtual environment with all that is locked
 
+# Without the mark of a finished one, an environment is half of one and made anew.
 $(READY): requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "odc_bdc needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { \
+	@$(PYTHON) -m venv $(if $(wildcard $(READY)),,--clear) $(VENV) || { \
 	  echo "Python lacks venv: apt-get install python3-venv, then again" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.lock

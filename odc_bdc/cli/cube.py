@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,50 @@ from odc_bdc.cli._options import home_option, opened_index
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from datacube import Datacube
+
     from odc_bdc.cube import CubeSpec
     from odc_bdc.grid import BBox
+    from odc_bdc.planning import CompositeTask
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What part of which cube a command is about."""
+
+    cube: CubeSpec
+    start: date
+    end: date
+    tiles: tuple[str, ...]
+
+    def tasks(self, dc: Datacube) -> list[CompositeTask]:
+        """Plan it."""
+        from odc_bdc.planning import plan_cube
+
+        return plan_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
+
+
 def _task_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a command is about; it gets them as a `_Request`."""
+
+    @wraps(command)
+    def with_request(
+        *,
+        name: str,
+        time: tuple[datetime, datetime],
+        tiles: tuple[str, ...],
+        clip: BBox | None,
+        **others: Any,
+    ) -> Any:
+        from odc_bdc.cube import find_cube
+
+        cube = find_cube(name)
+        cube = cube.patch(extent=clip) if clip else cube
+        return command(_Request(cube, time[0].date(), time[1].date(), tiles), **others)
+
+    decorated: Callable[..., Any] = with_request
     for option in reversed(
         (
             click.argument("name", metavar="CUBE"),
@@ -46,8 +83,8 @@ def _task_options(command: Callable[..., Any]) -> Callable[..., Any]:
             home_option,
         )
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def _root_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,17 +93,6 @@ def _root_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path, file_okay=False),
         help="Folder of the built cubes; default is cubes/ below --home.",
     )(command)
-
-
-def _cube(name: str, clip: BBox | None) -> CubeSpec:
-    from odc_bdc.cube import find_cube
-
-    cube = find_cube(name)
-    return cube.patch(extent=clip) if clip else cube
-
-
-def _days(time: tuple[datetime, datetime]) -> tuple[date, date]:
-    return time[0].date(), time[1].date()
 
 
 @click.group()
@@ -84,23 +110,14 @@ def cube() -> None:
 
 @cube.command()
 @_task_options
-def plan(
-    *,
-    name: str,
-    time: tuple[datetime, datetime],
-    tiles: tuple[str, ...],
-    clip: BBox | None,
-    home: Path,
-) -> None:
+def plan(request: _Request, *, home: Path) -> None:
     """Print what there is to build, a JSON line for each tile and period.
 
     \b
     odc-bdc cube plan CB4_64_16D_MED_v1 --time 2019-12-01 2019-12-31
     """
-    from odc_bdc.planning import plan_cube
-
     with opened_index(home) as dc:
-        for task in plan_cube(dc, _cube(name, clip), *_days(time), tiles=tiles or None):
+        for task in request.tasks(dc):
             click.echo(json.dumps(task.to_dict()))
 
 
@@ -108,16 +125,7 @@ def plan(
 @_task_options
 @_root_option
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-def build(
-    *,
-    name: str,
-    time: tuple[datetime, datetime],
-    tiles: tuple[str, ...],
-    clip: BBox | None,
-    home: Path,
-    root: Path | None,
-    workers: int,
-) -> None:
+def build(request: _Request, *, home: Path, root: Path | None, workers: int) -> None:
     """Build and index a cube: COGs, EO3 document and STAC item for each tile and period.
 
     What is built already is left alone; a period with new scenes is built anew and its old version
@@ -131,11 +139,10 @@ def build(
     """
     from odc_bdc.building import build_cube
     from odc_bdc.indexing import add_products
-    from odc_bdc.planning import plan_cube
 
-    spec = _cube(name, clip)
+    spec = request.cube
     with opened_index(home) as dc:
-        tasks = plan_cube(dc, spec, *_days(time), tiles=tiles or None)
+        tasks = request.tasks(dc)
         if not tasks:
             click.echo(f"no scene of {spec.source} lies in this range", err=True)
         add_products(dc, [spec.to_product()])
@@ -158,22 +165,14 @@ def build(
 
 @cube.command()
 @_task_options
-def status(
-    *,
-    name: str,
-    time: tuple[datetime, datetime],
-    tiles: tuple[str, ...],
-    clip: BBox | None,
-    home: Path,
-) -> None:
+def status(request: _Request, *, home: Path) -> None:
     """Tell for each tile and period if it is built, stale (its scenes changed) or missing.
 
     \b
     odc-bdc cube status CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29
     """
-    from odc_bdc.planning import plan_cube, task_status
+    from odc_bdc.planning import task_status
 
     with opened_index(home) as dc:
-        tasks = plan_cube(dc, _cube(name, clip), *_days(time), tiles=tiles or None)
-        for task, state in task_status(dc, tasks):
+        for task, state in task_status(dc, request.tasks(dc)):
             click.echo(f"{task.tile_id}  {task.period.start}  {task.period.end}  {state}")

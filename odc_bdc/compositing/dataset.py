@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
+from odc_bdc.compositing.block import CompositeBlock, composite_block
 from odc_bdc.compositing.ordering import efficacy, scene_order
 from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB
 from odc_bdc.errors import InvalidValueError
@@ -261,6 +261,3 @@ def _days_of_year(times: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
         (days - days.astype("datetime64[Y]")).astype(np.int64) + 1
     ).astype(np.int16)
     return out
-
-
-__all__ = ["Composited", "composite"]
