@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TRUE_COLOUR = ("red", "green", "blue")
 
 
-def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path: Path) -> Path:
+def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path: Path) -> None:
     """Draw true colour and NDVI of each cube: left from `dc.load`, right from its WMS layer.
 
     Parameters
@@ -59,8 +59,9 @@ def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path:
             ax.set_title(f"{cube.name}  {day}\n{title}", fontsize=10)
             ax.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, format="png")
+    partial.replace(path)
 
 
 def rgb(ds: xr.Dataset, cube: CubeSpec) -> npt.NDArray[np.uint8]:

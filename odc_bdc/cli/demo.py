@@ -38,6 +38,7 @@ class _Scenes:
     recipe: IngestRecipe
     cubes: tuple[CubeSpec, ...]
     out: Path | None
+    picture: str
 
 
 @click.command()
@@ -84,7 +85,7 @@ def demo(
         scenes, extent = _scenes(folder, home, size, workers)
         _index(dc, scenes)
         cubes = _build(dc, scenes, extent, home / "cubes", workers)
-        _publish(dc, index, cubes, home, (host, port), serve=serve, begun=begun)
+        _publish(dc, index, cubes, home / scenes.picture, (host, port), serve=serve, begun=begun)
     finally:
         dc.close()
 
@@ -113,13 +114,15 @@ def _scenes(
             report = make_scenes(home / "scenes", size=size, workers=workers)
             say(f"{report.count} made scenes in {home / 'scenes'}, {report.made} of them new")
             cubes = tuple(find_cube(name) for name in _CUBES)
-            made = _Scenes(home / "scenes", find_recipe(_RECIPE), cubes, None)
+            recipe = find_recipe(_RECIPE)
+            made = _Scenes(home / "scenes", recipe, cubes, None, "contact_sheet.png")
             return made, demo_extent(size)
         recipe = find_recipe(_collection(folder))
         cubes = tuple(c for c in shipped_cubes().values() if c.source == recipe.product)
         say(f"{folder}, collection {recipe.collection}")
         # A folder of the user's is not ours to write to.
-        return _Scenes(folder, recipe, cubes, home / "eo3"), None
+        picture = f"contact_sheet_{recipe.collection}.png"
+        return _Scenes(folder, recipe, cubes, home / "eo3", picture), None
 
 
 def _collection(folder: Path) -> str:
@@ -185,7 +188,7 @@ def _publish(
     dc: Datacube,
     index: Index,
     cubes: Sequence[CubeSpec],
-    home: Path,
+    picture: Path,
     address: tuple[str, int],
     *,
     serve: bool,
@@ -198,12 +201,14 @@ def _publish(
         updates = update_ranges(dc)
         say(f"ranges of {len(updates)} layers")
     host, port = address
+    home = picture.parent
     with start_server(index, host=host, port=port, log=home / "ows.log") as server:
         _check(server.url, dc, cubes)
         with _step("picture") as say:
-            sheet = write_contact_sheet(dc, cubes, server.url, home / "contact_sheet.png")
-            say(str(sheet))
-        _tell(server.url, cubes, home, time.monotonic() - begun)
+            if not _is_newer(picture, home / "cubes"):
+                write_contact_sheet(dc, cubes, server.url, picture)
+            say(str(picture))
+        _tell(server.url, cubes, picture, time.monotonic() - begun)
         if serve:
             click.echo("Serving; Ctrl-C ends it.")
             sys.stdout.flush()
@@ -226,8 +231,14 @@ def _check(url: str, dc: Datacube, cubes: Sequence[CubeSpec]) -> None:
         raise OdcBdcError(f"{len(faults)} requests to the map server failed; see above")
 
 
-def _tell(url: str, cubes: Sequence[CubeSpec], home: Path, seconds: float) -> None:
-    cube = cubes[0]
+def _is_newer(picture: Path, cubes: Path) -> bool:
+    """Tell if a picture was drawn after the last image was built."""
+    images = [path.stat().st_mtime for path in cubes.rglob("*.odc-metadata.yaml")]
+    return picture.is_file() and picture.stat().st_mtime > max(images, default=0)
+
+
+def _tell(url: str, cubes: Sequence[CubeSpec], picture: Path, seconds: float) -> None:
+    cube, home = cubes[0], picture.parent
     names = {a: m.name for m in cube.bands for a in m.aliases}
     bands = [a for a in ("red", "green", "blue", "nir") if a in names]
     click.echo(f"""
@@ -240,5 +251,5 @@ Done in {seconds:.0f} s. To look at the cubes
               dc = datacube.Datacube()
               ds = dc.load(product="{cube.name}", measurements={bands})
   as files    {(home / "cubes").resolve()}
-  at a glance {(home / "contact_sheet.png").resolve()}
+  at a glance {picture.resolve()}
 """)
