@@ -65,7 +65,9 @@ def scene_layer(scenes: SceneLayer) -> dict[str, Any]:
     name, about = str(product["name"]), str(product.get("description") or "").rstrip(".")
     licence = product.get("license")
     abstract = ". ".join(part for part in (about, f"Licence: {licence}" if licence else "") if part)
-    return _layer(product, f"{name}, scenes", f"{abstract or name}.", scenes.time_resolution)
+    # What starts at midnight is made of a period: a cube that odc_bdc has no definition of.
+    title = f"{name}, scenes" if scenes.time_resolution == "solar" else name
+    return _layer(product, title, f"{abstract or name}.", scenes.time_resolution)
 
 
 def folder_title(platform: str | None, instrument: str | None) -> str:
