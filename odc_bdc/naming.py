@@ -25,8 +25,3 @@ def cube_item_id(cube: str, tile_id: str, period: Period) -> str:
 def period_folder(period: Period) -> str:
     """Name the folder of a period: ``2020-07-11_2020-07-26``."""
     return f"{period.start.isoformat()}_{period.end.isoformat()}"
-
-
-def odc_product_name(collection: str) -> str:
-    """Turn a STAC collection id into an ODC product name, which may hold no ``-`` or ``.``."""
-    return "".join(c if c.isalnum() and c.isascii() else "_" for c in collection)
