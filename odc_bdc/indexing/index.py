@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from datacube.index.hl import Doc2Dataset
 from datacube.utils.documents import read_documents
+from sqlalchemy.exc import DBAPIError
 
-from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.errors import DatabaseError, InvalidValueError, SceneError
 from odc_bdc.indexing.documents import write_document
 from odc_bdc.indexing.items import (
     document_path,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from datacube import Datacube
+    from datacube.model import Dataset
 
     from odc_bdc.indexing.recipe import IngestRecipe
 
@@ -116,6 +119,8 @@ def add_document(dc: Datacube, path: Path) -> bool:
     ------
     SceneError
         If the document fits no product, or its sources are not in the index.
+    DatabaseError
+        If the index refuses it.
     """
     for _, doc in read_documents(path):
         dataset, error = Doc2Dataset(dc.index)(doc, path.resolve().as_uri())
@@ -123,12 +128,32 @@ def add_document(dc: Datacube, path: Path) -> bool:
             raise SceneError(f"{path}: {error}")
         known = dc.index.datasets.get(dataset.id)
         if known is None:
-            dc.index.datasets.add(dataset)
-        elif known.is_archived:
+            return _add(dc, dataset)
+        if known.is_archived:
             dc.index.datasets.restore([dataset.id])
         else:
             return False
     return True
+
+
+def _add(dc: Datacube, dataset: Dataset) -> bool:
+    """Add a dataset; False if another process was quicker.
+
+    PostgreSQL ends one of two transactions that write the same rows at once; that one tries again.
+    """
+    for pause in (0.05, 0.2, 0.8, 2.0, None):
+        try:
+            dc.index.datasets.add(dataset)
+        except DBAPIError as e:
+            if dc.index.datasets.has(dataset.id):
+                return False
+            if pause is None:
+                reason = str(e.orig).strip().splitlines()[0]
+                raise DatabaseError(f"the index refuses dataset {dataset.id}: {reason}") from e
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 def archive(dc: Datacube, ids: Iterable[uuid.UUID]) -> None:

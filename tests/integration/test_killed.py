@@ -1,4 +1,4 @@
-"""A run that is killed leaves nothing half-made, and the next one finishes the work."""
+"""Runs that are killed or meet: nothing half-made, nothing twice, and all of it done at the end."""
 
 import hashlib
 import os
@@ -107,3 +107,18 @@ def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
     assert start(home, *build, "--root", tmp_path).wait() == 0
     assert pixels(cubes) == pixels(tmp_path)
     assert len(pixels(cubes)) == 8 * IMAGES
+
+
+def test_two_indexers_and_two_builders_at_once(fresh_index, scenes):
+    home = fresh_index("postgis").config_path.parent
+    assert start(home, "product", "add", "--all").wait() == 0
+    index = ("index", "cb4_wfi_l4_sr", scenes)
+    assert [p.wait() for p in [start(home, *index) for _ in range(2)]] == [0, 0]
+    extent = [str(v) for v in demo_extent(SIZE)]
+    build = ("cube", "build", CUBE, "--time", "2019-12-03", "2019-12-31", "--clip", *extent)
+    assert [p.wait() for p in [start(home, *build) for _ in range(2)]] == [0, 0]
+    with database.open_datacube(database.find_index(home, environ={})) as dc:
+        assert dc.index.datasets.count(product="CB4_WFI_L4_SR_1") == 24
+        assert dc.index.datasets.count(product=CUBE, archived=None) == IMAGES
+    assert documents(home / "cubes") == IMAGES
+    assert list((home / "cubes" / ".partial").glob("*")) == []
