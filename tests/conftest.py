@@ -1,0 +1,29 @@
+"""The folder of real scenes and recorded documents, which is not part of the project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Give the folder of real scenes; without it the test is skipped."""
+    if not DATA.is_dir():
+        pytest.skip(f"the folder of real scenes, {DATA.parent.name}/data, is not here")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def stac_documents(real_data):
+    """Give the collections and items that were recorded from the BDC's STAC servers."""
+    found = [
+        json.loads(path.read_text("utf-8"))
+        for path in sorted((real_data / "stac_items_bdc").glob("*.json"))
+    ]
+    assert found
+    return found
