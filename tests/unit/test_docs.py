@@ -24,6 +24,7 @@ from datacube.model import Product
 from odc_bdc.cli import main
 from odc_bdc.cube import CubeSpec, shipped_cubes
 from odc_bdc.indexing import IngestRecipe, shipped_recipes
+from odc_bdc.naming import CollectionName, FileName, ItemName, product_name
 
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "README.pt.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md")
@@ -273,6 +274,26 @@ def test_cubes_that_are_named_come_with_the_package_or_are_defined():
     known = {*shipped_cubes(), "FARM_64_1M_AVG_v1"}
     for page, text in PAGES.items():
         assert set(re.findall(r"\b\w+_(?:STK|MED|AVG)_v\d\b", text)) <= known, page
+
+
+def test_the_page_of_names_shows_names_that_follow_the_grammar():
+    sections = re.split(r"^## ", PAGES["docs/reference/names.md"], flags=re.MULTILINE)
+    readers = {
+        "Collections": CollectionName.parse,
+        "Items": ItemName.parse,
+        "Files": FileName.parse,
+        "Folders": lambda text: ItemName.from_folder(text).folder + "/",
+    }
+    for title, read in readers.items():
+        (section,) = [text for text in sections if text.startswith(f"{title}\n")]
+        table = section.partition("\n### ")[0]
+        examples = re.findall(r"\| `([^`]+)` \|$", table, re.MULTILINE)
+        assert len(examples) > 5
+        assert [str(read(example)) for example in examples] == examples
+    products = re.findall(r"^\| `([^`]+)` \| `(\w+)` \|$", "".join(sections), re.MULTILINE)
+    assert len(products) == 3
+    for collection, product in products:
+        assert product_name(collection) == product
 
 
 def test_named_extras_exist():
