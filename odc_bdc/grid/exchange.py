@@ -1,0 +1,130 @@
+"""Tiles out of GeoJSON and into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.grid.area import LONLAT, features
+from odc_bdc.grid.crs import normalise_crs
+from odc_bdc.grid.regular import BBox, Grid, is_tile_id
+
+_ID_KEYS = ("tile", "bdc:tile", "id", "name")
+_PIECES = 32
+_DECIMALS = 7
+
+
+def tiles_from_geojson(
+    source: str | Path | Mapping[str, Any], grid: Grid, crs: Any = None
+) -> list[str]:
+    """Give the tiles of `grid` that GeoJSON means, row by row.
+
+    If its features carry tile ids (six digits as the property ``tile``, ``bdc:tile``, ``id`` or
+    ``name``, or as the feature's own id), these are the tiles, whatever the geometries say.
+    If none does, the tiles are those that share an area with the geometries.
+
+    Parameters
+    ----------
+    source
+        Path of a file, or the parsed document.
+    crs
+        Of the geometries; longitude and latitude if not given.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file cannot be read, or some features have a tile id and others have not.
+    """
+    where = "GeoJSON" if isinstance(source, Mapping) else str(source)
+    doc = source if isinstance(source, Mapping) else _read(Path(source))
+    try:
+        found = features(doc)
+        ids = [_tile_of(feature) for feature in found]
+        if not any(ids):
+            return grid.tile_ids(doc, crs)
+    except InvalidValueError as e:
+        raise InvalidValueError(f"{where}: {e}") from e
+    if None in ids:
+        raise InvalidValueError(
+            f"{where}: feature {ids.index(None)} (from 0) has no tile id, but others have; give "
+            "all of them one or none"
+        )
+    return sorted({i for i in ids if i}, key=lambda tile: (tile[3:], tile[:3]))
+
+
+def tiles_to_geojson(grid: Grid, tile_ids: Iterable[str]) -> dict[str, Any]:
+    """Write tiles as a FeatureCollection of RFC 7946, in longitude and latitude (EPSG:4326).
+
+    Edges are curves there, so each is drawn with 32 pieces. The properties are ``tile``, ``grid``
+    and ``bbox``, which is exact: xmin, ymin, xmax, ymax in the grid's CRS.
+
+    Raises
+    ------
+    InvalidValueError
+        If an id is none, or a tile lies where the grid's CRS has no longitude and latitude.
+    """
+    return {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "properties": {"tile": tile, "grid": grid.name, "bbox": list(grid.bbox(tile))},
+                "geometry": {
+                    "type": "Polygon",
+                    "coordinates": [_lonlat(grid, tile, _ring(grid.bbox(tile))).tolist()],
+                },
+            }
+            for tile in tile_ids
+        ],
+    }
+
+
+def centre_lonlat(grid: Grid, tile_id: str) -> tuple[float, float]:
+    """Give longitude and latitude of the middle of a tile, rounded to a centimetre."""
+    xmin, ymin, xmax, ymax = grid.bbox(tile_id)
+    middle = np.array([[(xmin + xmax) / 2, (ymin + ymax) / 2]])
+    lon, lat = _lonlat(grid, tile_id, middle)[0].tolist()
+    return lon, lat
+
+
+def _lonlat(grid: Grid, tile: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Give points (n, 2) of a tile in longitude and latitude."""
+    to_lonlat = grid.odc_crs.transformer_to_crs(normalise_crs(LONLAT))
+    placed = np.column_stack(to_lonlat(points[:, 0], points[:, 1]))
+    if not np.isfinite(placed).all():
+        raise InvalidValueError(
+            f"tile {tile} of grid {grid.name} lies where its CRS has no longitude and latitude"
+        )
+    rounded: npt.NDArray[np.float64] = np.round(placed, _DECIMALS) + 0.0
+    return rounded
+
+
+def _ring(bbox: BBox) -> npt.NDArray[np.float64]:
+    """Give the outline of a bbox, anticlockwise, each edge in pieces."""
+    xmin, ymin, xmax, ymax = bbox
+    corners = np.array([(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax), (xmin, ymin)])
+    places = np.arange(4 * _PIECES + 1) / _PIECES
+    return np.column_stack([np.interp(places, np.arange(5), axis) for axis in corners.T])
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        doc = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise InvalidValueError(f"{path}: cannot be read as GeoJSON: {e}") from e
+    if not isinstance(doc, Mapping):
+        raise InvalidValueError(f"{path}: is not GeoJSON: an object is expected at the top")
+    return doc
+
+
+def _tile_of(feature: Mapping[str, Any]) -> str | None:
+    properties = feature.get("properties")
+    known = properties if isinstance(properties, Mapping) else {}
+    candidates = (*(known.get(key) for key in _ID_KEYS), feature.get("id"))
+    return next((str(c) for c in candidates if is_tile_id(c)), None)
