@@ -1,5 +1,6 @@
 """The plain commands of datacube take our product and dataset documents."""
 
+import json
 import os
 import subprocess
 import sys
@@ -42,7 +43,14 @@ def products(datacube):
 
 
 def test_product_add(products, dc):
-    assert {p.name for p in dc.index.products.get_all()} == set(shipped_products())
+    """Each document is taken, and comes back as it was given but for keys, which become text."""
+    given = json.loads(json.dumps(shipped_products()))
+    held = {p.name: p for p in dc.index.products.get_all()}
+    assert set(held) == set(given)
+    for name, document in given.items():
+        assert json.loads(json.dumps(held[name].definition)) == document
+        hints = held[name].load_hints()
+        assert bool(hints) == ("load" in document), name
 
 
 def test_dataset_add_gives_what_our_indexer_gives(products, datacube, dc, tmp_path):
