@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from odc_bdc.compositing import composite
+    from odc_bdc.compositing import composite, composite_cube, harmonise
     from odc_bdc.cube import CubeSpec, find_cube
     from odc_bdc.errors import OdcBdcError
     from odc_bdc.grid import bdc_grid
@@ -28,7 +28,9 @@ __all__ = [
     "__version__",
     "bdc_grid",
     "composite",
+    "composite_cube",
     "find_cube",
+    "harmonise",
 ]
 
 _HOMES = {
@@ -39,7 +41,9 @@ _HOMES = {
     "Timeline": "timeline",
     "bdc_grid": "grid",
     "composite": "compositing",
+    "composite_cube": "compositing",
     "find_cube": "cube",
+    "harmonise": "compositing",
 }
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datacube.utils.uris import uri_resolve
 from odc.geo.geom import Geometry
 
 from odc_bdc.compositing import COMPOSITE_VERSION
-from odc_bdc.cube import CubeSpec
+from odc_bdc.cube import CubeSpec, Encoding, Source
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.naming import cube_item_id, dataset_id
 from odc_bdc.timeline import Period
@@ -29,20 +30,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BandSource:
-    """Where the pixels of one band of a scene are."""
+    """Where the pixels of one band of a scene are, and how they are stored.
+
+    Attributes
+    ----------
+    encoding
+        As the scene's product says.
+    """
 
     href: str
+    encoding: Encoding
     band: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class SceneRef:
-    """A scene as a worker needs it: no database is asked for more."""
+    """A scene as a worker needs it: no database is asked for more.
+
+    Attributes
+    ----------
+    product
+        Which of the cube's sources it belongs to.
+    sources
+        Pairs of the cube's measurement and where its pixels are.
+    """
 
     id: uuid.UUID
     label: str
     datetime: datetime
     platform: str | None
+    product: str
     sources: tuple[tuple[str, BandSource], ...]
 
     def source(self, measurement: str) -> BandSource:
@@ -80,6 +97,9 @@ class CompositeTask:
             self.tile_id,
             self.period.label,
             repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
+            repr(
+                sorted({(s.product, m, str(b.encoding)) for s in self.scenes for m, b in s.sources})
+            ),
             *sorted(str(scene.id) for scene in self.scenes),
         )
 
@@ -134,35 +154,55 @@ def plan_cube(
     ------
     InvalidValueError
         If no whole period lies in the range, a tile id is malformed or outside of the cube's
-        extent, or the index lacks the source product.
+        extent, or the index has none of the source products.
     """
     periods = whole_periods(cube, start, end)
-    if dc.index.products.get_by_name(cube.source) is None:
+    lacking = missing_sources(dc, cube)
+    if len(lacking) == len(cube.sources):
+        names = " ".join(lacking)
         raise InvalidValueError(
-            f"the index has no product {cube.source}, the source of cube {cube.name}; add it with "
-            f"`odc-bdc product add {cube.source}` and index its scenes with `odc-bdc index`"
+            f"the index has no product {names}, the source of cube {cube.name}; add it with "
+            f"`odc-bdc product add {names}` and index its scenes with `odc-bdc index`"
         )
     for tile_id in tiles or ():
         if cube.geobox(tile_id) is None:
             raise InvalidValueError(
                 f"tile {tile_id} lies outside of the extent {cube.extent} of cube {cube.name}"
             )
-    found = dc.find_datasets(
-        product=cube.source,
-        time=(periods[0].start_datetime, periods[-1].end_datetime),
-    )
     members: dict[tuple[str, Period], list[SceneRef]] = {}
-    for dataset in found:
-        period = _period_of(_begin(dataset).date(), periods)
-        if period is None:
+    for source in cube.sources:
+        if source.product in lacking:
             continue
-        scene = scene_ref(dataset, cube)
-        for tile_id in tiles_of(dataset, cube, tiles):
-            members.setdefault((tile_id, period), []).append(scene)
+        for dataset, period in _datasets(dc, source, cube, periods):
+            scene = scene_ref(dataset, cube, source)
+            for tile_id in tiles_of(dataset, cube, tiles):
+                members.setdefault((tile_id, period), []).append(scene)
     return [
         CompositeTask(cube, tile_id, period, _sorted(scenes))
         for (tile_id, period), scenes in sorted(members.items(), key=lambda kv: kv[0])
     ]
+
+
+def missing_sources(dc: Datacube, cube: CubeSpec) -> list[str]:
+    """Give the products of a cube's scenes that the index does not have."""
+    return [name for name in cube.products if dc.index.products.get_by_name(name) is None]
+
+
+def _datasets(
+    dc: Datacube, source: Source, cube: CubeSpec, periods: Sequence[Period]
+) -> Iterator[tuple[Dataset, Period]]:
+    """Give the datasets of a source that begin in one of the periods, with it."""
+    found = dc.find_datasets(
+        product=source.product,
+        time=(periods[0].start_datetime, periods[-1].end_datetime),
+        **dict(source.where),
+    )
+    begins = np.array([_begin(d).replace(tzinfo=None) for d in found], dtype="datetime64[us]")
+    starts = cube.timeline.period_starts(begins)
+    known = {period.start: period for period in periods}
+    for dataset, start in zip(found, starts.tolist(), strict=True):
+        if start in known:
+            yield dataset, known[start]
 
 
 def task_status(
@@ -200,8 +240,8 @@ def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:
     return periods
 
 
-def scene_ref(dataset: Dataset, cube: CubeSpec) -> SceneRef:
-    """Give what a worker needs of an indexed scene.
+def scene_ref(dataset: Dataset, cube: CubeSpec, source: Source) -> SceneRef:
+    """Give what a worker needs of an indexed scene of one of a cube's sources.
 
     Raises
     ------
@@ -211,16 +251,20 @@ def scene_ref(dataset: Dataset, cube: CubeSpec) -> SceneRef:
     # Read from the document: each attribute of datacube's own objects is parsed anew, which takes
     # ten times as long for a scene.
     doc = dataset.metadata_doc
+    stored = dataset.product.definition["measurements"]
+    encodings = {m["name"]: Encoding.from_odc(m) for m in stored}
     sources = []
     for m in cube.measurements:
-        known = doc["measurements"].get(m.name)
+        name = source.band(m.name)
+        known = doc["measurements"].get(name)
         if known is None:
-            raise SceneError(f"dataset {dataset.id} of {cube.source} has no measurement {m.name}")
+            raise SceneError(f"dataset {dataset.id} of {source.product} has no measurement {name}")
         href = uri_resolve(dataset.uri, known["path"])
-        sources.append((m.name, BandSource(href, known.get("band") or 1)))
+        sources.append((m.name, BandSource(href, encodings[name], known.get("band") or 1)))
     label = doc.get("label") or str(dataset.id)
     platform = doc["properties"].get("eo:platform")
-    return SceneRef(dataset.id, label, _begin(dataset), platform, tuple(sources))
+    when = _begin(dataset)
+    return SceneRef(dataset.id, label, when, platform, source.product, tuple(sources))
 
 
 def tiles_of(dataset: Dataset, cube: CubeSpec, wanted: Iterable[str] | None) -> list[str]:
@@ -241,20 +285,21 @@ def tiles_of(dataset: Dataset, cube: CubeSpec, wanted: Iterable[str] | None) -> 
     return out
 
 
-def observations(scenes: Sequence[SceneRef]) -> list[tuple[SceneRef, ...]]:
-    """Group scenes, sorted by time, into observations: those of one day (UTC) are one pass."""
-    days: dict[date, list[SceneRef]] = {}
+def observations(scenes: Sequence[SceneRef], cube: CubeSpec) -> list[tuple[SceneRef, ...]]:
+    """Group scenes, sorted by time, into observations: those of one day (UTC) are one pass.
+
+    Of a cube of several satellites, those of one day and one satellite.
+    """
+    satellite = {source.product: cube.datasource(source) for source in cube.sources}
+    passes: dict[tuple[date, int], list[SceneRef]] = {}
     for scene in scenes:
-        days.setdefault(scene.datetime.date(), []).append(scene)
-    return [tuple(group) for group in days.values()]
+        key = (scene.datetime.date(), satellite[scene.product])
+        passes.setdefault(key, []).append(scene)
+    return [tuple(group) for group in passes.values()]
 
 
 def _sorted(scenes: Iterable[SceneRef]) -> tuple[SceneRef, ...]:
     return tuple(sorted(scenes, key=lambda s: (s.datetime, s.label, str(s.id))))
-
-
-def _period_of(day: date, periods: Sequence[Period]) -> Period | None:
-    return next((p for p in periods if day in p), None)
 
 
 def _begin(dataset: Dataset) -> datetime:
@@ -267,6 +312,7 @@ __all__ = [
     "CompositeTask",
     "SceneRef",
     "built_images",
+    "missing_sources",
     "observations",
     "plan_cube",
     "scene_ref",

@@ -7,7 +7,7 @@ The codes belong to a collection, not to the code: CMASK alone exists in two cod
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,35 @@ class QualityPolicy:
         if self.nodata is None:
             return np.ones(np.shape(quality), dtype=bool)
         out: npt.NDArray[np.bool_] = np.asarray(quality) != self.nodata
+        return out
+
+    def same_codes(self, other: QualityPolicy) -> bool:
+        """Tell if another policy reads every value alike, whatever its band is called."""
+        return replace(self, band=other.band) == other
+
+    def recode(
+        self, quality: npt.NDArray[Any], wanted: QualityPolicy, dtype: npt.DTypeLike
+    ) -> npt.NDArray[Any]:
+        """Say what this policy says of pixels in the values of another.
+
+        Parameters
+        ----------
+        quality
+            Integer array of this policy's quality band, any shape.
+        wanted
+            Policy by value that has nodata; the first of its `clear` and of its `not_clear` values
+            are used.
+        dtype
+            Of the result.
+
+        Returns
+        -------
+        numpy.ndarray
+            Same shape.
+        """
+        out = np.full(np.shape(quality), wanted.not_clear[0], dtype=dtype)
+        out[~self.has_data(quality)] = wanted.nodata
+        out[self.is_clear(quality)] = wanted.clear[0]
         return out
 
 

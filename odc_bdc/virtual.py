@@ -8,12 +8,22 @@ A thin adapter over `odc_bdc.composite`, to be named in a recipe by its dotted p
     quality: {band: CMASK, clear: [127], not_clear: [255], nodata: 0}
     input: {product: CB4_WFI_L4_SR_1, measurements: [BAND15, BAND16, CMASK], group_by: time}
 
+or by the name of a cube, as the shipped catalogue does::
+
+    aggregate: odc_bdc.virtual.Composite
+    group_by: odc_bdc.virtual.p16d
+    cube: CB4_64_16D_MED_v1
+    input:
+      transform: odc_bdc.virtual.Harmonise
+      cube: CB4_64_16D_MED_v1
+      input: {product: CB4_WFI_L4_SR_1, measurements: [BAND13, BAND14, ...], group_by: time}
+
 `datacube.virtual` ends with datacube 2.0; this module is the only one that knows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -23,8 +33,9 @@ from datacube.model import Measurement
 from datacube.virtual import Transformation, catalog_from_yaml
 from datacube.virtual.catalog import Catalog
 
-from odc_bdc.compositing import composite
-from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB
+from odc_bdc.compositing import composite, composite_cube, harmonise
+from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB, find_cube, shipped_cubes
+from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, composite_function
 from odc_bdc.quality import QualityPolicy
 from odc_bdc.timeline import NAMED_TIMELINES, Timeline
@@ -41,6 +52,9 @@ class Composite(Transformation):
         Keys of `odc_bdc.QualityPolicy`.
     rounding
         As of `odc_bdc.composite`.
+    cube
+        Instead of these, a shipped cube by name or the YAML file of one: the input must be scenes
+        from `Harmonise` then, and the outputs are the cube's.
 
     Raises
     ------
@@ -49,14 +63,24 @@ class Composite(Transformation):
     """
 
     def __init__(
-        self, function: str, quality: Mapping[str, Any], rounding: Rounding | None = None
+        self,
+        function: str | None = None,
+        quality: Mapping[str, Any] | None = None,
+        rounding: Rounding | None = None,
+        cube: str | None = None,
     ) -> None:
-        self._function = composite_function(function)
-        self._quality = QualityPolicy.from_dict(quality)
-        self._rounding = rounding
+        if (cube is None) != (function is not None and quality is not None) or (cube and rounding):
+            raise InvalidValueError("a Composite takes either `function` and `quality`, or `cube`")
+        self._cube = None if cube is None else find_cube(cube)
+        if self._cube is None:
+            self._function = composite_function(str(function))
+            self._quality = QualityPolicy.from_dict(quality or {})
+            self._rounding = rounding
 
     def measurements(self, input_measurements: Mapping[str, Measurement]) -> dict[str, Measurement]:
         """Give the output bands: those of the input, the counts, and for LCF the provenance."""
+        if self._cube is not None:
+            return {m.name: Measurement(**m.to_odc()) for m in self._cube.outputs}
         picks = self._function.picks_date
         kept = {n: m for n, m in input_measurements.items() if picks or n != self._quality.band}
         extra = [CLEAROB, TOTALOB] + ([PROVENANCE] if picks else [])
@@ -64,40 +88,62 @@ class Composite(Transformation):
 
     def compute(self, data: xr.Dataset) -> xr.Dataset:
         """Composite the scenes of a group into one image, without a time axis."""
-        image = composite(
-            data, function=self._function.name, quality=self._quality, rounding=self._rounding
-        )
+        if self._cube is not None:
+            image = composite_cube(data, self._cube)
+        else:
+            image = composite(
+                data, function=self._function.name, quality=self._quality, rounding=self._rounding
+            )
         return image.isel(time=0, drop=True)
 
 
-def _group(time: xr.DataArray, timeline: Timeline) -> xr.DataArray:
-    return time.copy(data=timeline.period_starts(time.values).astype("datetime64[ns]"))
+class Harmonise(Transformation):
+    """Scenes of one of a cube's sources in the cube's terms, for use under ``transform``.
+
+    Parameters
+    ----------
+    cube
+        A shipped cube by name, or the YAML file of one.
+    source
+        ODC product of the scenes.
+    """
+
+    def __init__(self, cube: str, source: str | None = None) -> None:
+        self._cube = find_cube(cube)
+        self._source = source
+
+    def measurements(self, _input: Mapping[str, Measurement]) -> dict[str, Measurement]:
+        """Give the cube's measurements."""
+        return {m.name: Measurement(**m.to_odc()) for m in self._cube.measurements}
+
+    def compute(self, data: xr.Dataset) -> xr.Dataset:
+        """Rename, convert and recode the bands."""
+        return harmonise(data, self._cube, self._source)
 
 
-def p16d(time: xr.DataArray) -> xr.DataArray:
-    """Group times by 16 days, beginning anew on 1 January of each year."""
-    return _group(time, NAMED_TIMELINES["p16d"])
+def _grouping(name: str, timeline: Timeline, what: str) -> Callable[[xr.DataArray], xr.DataArray]:
+    def group(time: xr.DataArray) -> xr.DataArray:
+        return time.copy(data=timeline.period_starts(time.values).astype("datetime64[ns]"))
+
+    group.__name__ = group.__qualname__ = name
+    group.__doc__ = f"Group times by the periods of {what}: give the start of each time's."
+    return group
 
 
-def p1m(time: xr.DataArray) -> xr.DataArray:
-    """Group times by calendar month."""
-    return _group(time, NAMED_TIMELINES["p1m"])
-
-
-def p3m(time: xr.DataArray) -> xr.DataArray:
-    """Group times by quarter of the year."""
-    return _group(time, NAMED_TIMELINES["p3m"])
-
-
-def p1y(time: xr.DataArray) -> xr.DataArray:
-    """Group times by calendar year."""
-    return _group(time, NAMED_TIMELINES["p1y"])
+def __getattr__(name: str) -> Callable[[xr.DataArray], xr.DataArray]:
+    """Give a function for ``group_by``: a usual timeline's, or ``periods_of_<cube>``."""
+    if name in NAMED_TIMELINES:
+        return _grouping(name, NAMED_TIMELINES[name], f"the timeline {name}")
+    cube = name.removeprefix("periods_of_")
+    if cube != name and cube in shipped_cubes():
+        return _grouping(name, shipped_cubes()[cube].timeline, f"the cube {cube}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def catalogue() -> Catalog:
-    """Give the shipped catalogue: a virtual product for each shipped cube of a usual timeline."""
+    """Give the shipped catalogue: a virtual product for each shipped cube."""
     text = (files("odc_bdc.product_defs") / "virtual" / "catalogue.yaml").read_text("utf-8")
     return catalog_from_yaml(yaml.safe_dump(yaml.safe_load(text)))
 
 
-__all__ = ["Composite", "catalogue", "p1m", "p1y", "p3m", "p16d"]
+__all__ = ["Composite", "Harmonise", "catalogue"]

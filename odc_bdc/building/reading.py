@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from odc.geo.geobox import GeoBox
 
-    from odc_bdc.cube import Measurement
     from odc_bdc.planning import BandSource
 
 _ALIGNED = 1e-3
@@ -39,40 +38,39 @@ class SourceReader:
         self._files = files
         self._open: dict[str, Any] = {}
 
-    def read(
-        self, source: BandSource, measurement: Measurement, geobox: GeoBox
-    ) -> npt.NDArray[Any]:
+    def read(self, source: BandSource, resampling: str, geobox: GeoBox) -> npt.NDArray[Any]:
         """Read one band on a pixel grid.
 
         Parameters
         ----------
         source
-            The file and its band.
-        measurement
-            Says dtype, nodata and resampling of the result.
+            The file and its band; its encoding says dtype and nodata of the result.
+        resampling
+            As of `odc_bdc.cube.Measurement`.
         geobox
             Pixels wanted. Those outside of the file become nodata, or 0 where there is none.
 
         Returns
         -------
         numpy.ndarray
-            (y, x), the measurement's dtype. Values as stored where the file is on the same pixel
-            grid, else warped by the measurement's resampling, in which nodata takes no part.
+            (y, x). Values as stored where the file is on the same pixel grid, else warped by the
+            resampling, in which nodata takes no part.
 
         Raises
         ------
         SceneError
             If the file cannot be opened or read.
         """
-        fill = measurement.nodata or 0
-        out = np.full(tuple(geobox.shape), fill, dtype=measurement.dtype)
+        known = source.encoding
+        fill = known.nodata or 0
+        out = np.full(tuple(geobox.shape), fill, dtype=known.dtype)
         path = _local(source.href)
         try:
             src = self._dataset(path)
-            nodata = measurement.nodata if src.nodata is None else src.nodata
+            nodata = known.nodata if src.nodata is None else src.nodata
             window = _window(src, geobox)
             if window is None:
-                _warp(src, source.band, out, geobox, measurement, nodata=nodata)
+                _warp(src, source, out, geobox, resampling, nodata=nodata)
             else:
                 _copy(src, source.band, out, window)
                 if nodata is not None and nodata != fill:
@@ -117,22 +115,22 @@ def _copy(src: Any, band: int, out: npt.NDArray[Any], corner: tuple[int, int]) -
 
 def _warp(
     src: Any,
-    band: int,
+    source: BandSource,
     out: npt.NDArray[Any],
     geobox: GeoBox,
-    measurement: Measurement,
+    resampling: str,
     *,
     nodata: float | None,
 ) -> None:
     reproject(
-        rasterio.band(src, band),
+        rasterio.band(src, source.band),
         out,
         src_nodata=nodata,
-        dst_nodata=measurement.nodata,
+        dst_nodata=source.encoding.nodata,
         dst_transform=geobox.affine,
         # Both sides as WKT of one library: rasterio and pyproj know different EPSG tables.
         src_crs=normalise_crs(src.crs).to_wkt(),
         dst_crs=geobox.crs.to_wkt(),
-        resampling=Resampling[measurement.resampling],
-        init_dest_nodata=measurement.nodata is not None,
+        resampling=Resampling[resampling],
+        init_dest_nodata=source.encoding.nodata is not None,
     )

@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.building.reading import SourceReader
-from odc_bdc.compositing import CompositeBlock, composite_block, efficacy, scene_order
+from odc_bdc.compositing import (
+    CompositeBlock,
+    composite_block,
+    efficacy,
+    index_pixels,
+    recode_quality,
+    reencode,
+    scene_order,
+)
 from odc_bdc.planning import observations
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
     from odc.geo.geobox import GeoBox
 
-    from odc_bdc.cube import CubeSpec
+    from odc_bdc.cube import CubeSpec, Measurement
     from odc_bdc.planning import CompositeTask, SceneRef
 
 _BLOCK = 1024
@@ -46,23 +54,28 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
     """
     cube, geobox = task.cube, task.geobox
     out = {m.name: np.full(tuple(geobox.shape), m.nodata or 0, dtype=m.dtype) for m in cube.outputs}
-    passes = observations(task.scenes)
+    passes = observations(task.scenes, cube)
     how = CompositeBlock(
         cube.function,
         cube.quality,
         {m.name: m.nodata for m in cube.measurements},
         cube.rounding,
     )
+    numbers = {source.product: cube.datasource(source) for source in cube.sources}
     days = [group[0].datetime.timetuple().tm_yday for group in passes]
+    satellites = [numbers[group[0].product] for group in passes]
     with ExitStack() as files:
         reader = SourceReader(files)
         order = _order(cube, passes, geobox, reader, block)
         for rows, columns in _windows(geobox, block):
             stacks = _read(cube, passes, geobox[rows, columns], reader)
             quality = stacks.pop(cube.quality.band)
-            image = composite_block(stacks, quality, how, days_of_year=days, order=order)
-            for name, array in image.by_name().items():
-                out[name][rows, columns] = array
+            image = composite_block(
+                stacks, quality, how, days_of_year=days, order=order, datasources=satellites
+            ).by_name()
+            image |= {i.measurement.name: index_pixels(image, cube, i) for i in cube.indices}
+            for name, array in out.items():
+                array[rows, columns] = image[name]
     return out
 
 
@@ -108,7 +121,7 @@ def _mosaic(
     measurements = {m.name: m for m in cube.measurements}
     out: dict[str, npt.NDArray[Any]] = {}
     for scene in group:
-        pixels = {n: reader.read(scene.source(n), measurements[n], geobox) for n in names}
+        pixels = {n: _harmonised(cube, scene, measurements[n], geobox, reader) for n in names}
         if not out:
             out = pixels
             continue
@@ -120,6 +133,22 @@ def _mosaic(
         for name in names:
             np.copyto(out[name], pixels[name], where=has_data)
     return out
+
+
+def _harmonised(
+    cube: CubeSpec,
+    scene: SceneRef,
+    measurement: Measurement,
+    geobox: GeoBox,
+    reader: SourceReader,
+) -> npt.NDArray[Any]:
+    """Read a band of a scene as the cube stores it."""
+    stored = scene.source(measurement.name)
+    pixels = reader.read(stored, measurement.resampling, geobox)
+    if measurement.name != cube.quality.band:
+        return reencode(pixels, stored.encoding, measurement.encoding)
+    source = next(s for s in cube.sources if s.product == scene.product)
+    return recode_quality(pixels, source.quality, cube)
 
 
 def _windows(geobox: GeoBox, block: int) -> Iterator[tuple[slice, slice]]:

@@ -213,8 +213,8 @@ def _asset(task: CompositeTask, measurement: Measurement) -> pystac.Asset:
     if measurement.scale is not None:
         raster |= {"scale": measurement.scale, "offset": measurement.offset or 0.0}
     band = {"name": measurement.name}
-    if measurement.aliases:
-        band["common_name"] = measurement.aliases[0]
+    if common := measurement.common_name or next(iter(measurement.aliases), None):
+        band["common_name"] = common
     return pystac.Asset(
         href=f"./{task.item_id}_{measurement.name}.tif",
         media_type=pystac.MediaType.COG,

@@ -37,8 +37,13 @@ class _Request:
 
     def tasks(self, dc: Datacube) -> list[CompositeTask]:
         """Plan it."""
-        from odc_bdc.planning import plan_cube
+        from odc_bdc.planning import missing_sources, plan_cube
 
+        lacking = missing_sources(dc, self.cube)
+        if 0 < len(lacking) < len(self.cube.sources):
+            click.echo(
+                f"the index has no product {', '.join(lacking)}: none of its scenes", err=True
+            )
         return plan_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
 
 
@@ -144,7 +149,7 @@ def build(request: _Request, *, home: Path, root: Path | None, workers: int) -> 
     with opened_index(home) as dc:
         tasks = request.tasks(dc)
         if not tasks:
-            click.echo(f"no scene of {spec.source} lies in this range", err=True)
+            click.echo(f"no scene of {', '.join(spec.products)} lies in this range", err=True)
         add_products(dc, [spec.to_product()])
         with click.progressbar(length=len(tasks), label=spec.name, file=sys.stderr) as bar:
             report = build_cube(

@@ -118,7 +118,7 @@ def _scenes(
             made = _Scenes(home / "scenes", recipe, cubes, None, "contact_sheet.png")
             return made, demo_extent(size)
         recipe = find_recipe(_collection(folder))
-        cubes = tuple(c for c in shipped_cubes().values() if c.source == recipe.product)
+        cubes = tuple(c for c in shipped_cubes().values() if recipe.product in c.products)
         say(f"{folder}, collection {recipe.collection}")
         # A folder of the user's is not ours to write to.
         picture = f"contact_sheet_{recipe.collection}.png"
@@ -139,7 +139,8 @@ def _collection(folder: Path) -> str:
 
 
 def _index(dc: Datacube, scenes: _Scenes) -> None:
-    from odc_bdc.indexing import add_products, index_items, product_document
+    from odc_bdc.indexing import add_products, index_items
+    from odc_bdc.product import product_document
 
     with _step("products") as say:
         documents = [product_document(scenes.recipe.product)]

@@ -30,7 +30,7 @@ def list_() -> None:
     \b
     odc-bdc product list
     """
-    from odc_bdc.indexing import shipped_products
+    from odc_bdc.product import shipped_products
 
     for name, doc in sorted(shipped_products().items()):
         click.echo(f"{name:26} {doc['description']}")
@@ -47,7 +47,8 @@ def add(names: tuple[str, ...], every: bool, home: Path) -> None:  # noqa: FBT00
     odc-bdc product add CB4_WFI_L4_SR_1
     odc-bdc product add --all
     """
-    from odc_bdc.indexing import add_products, product_document, shipped_products
+    from odc_bdc.indexing import add_products
+    from odc_bdc.product import product_document, shipped_products
 
     if not names and not every:
         raise click.UsageError("give the names of products, or --all")
@@ -61,8 +62,8 @@ def add(names: tuple[str, ...], every: bool, home: Path) -> None:  # noqa: FBT00
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a document is stale.")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write; default is the folder product_defs itself.",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of definitions, with cubes/*.yaml; default is product_defs itself.",
 )
 def render(check: bool, folder: Path | None) -> None:  # noqa: FBT001 (a click flag)
     """Render what follows from the cube definitions: product documents, virtual catalogue.
@@ -73,9 +74,11 @@ def render(check: bool, folder: Path | None) -> None:  # noqa: FBT001 (a click f
     """
     from odc_bdc.indexing import write_documents
 
-    target = folder or Path(str(files("odc_bdc.product_defs")))
-    stale = write_documents(target, check=check)
-    for name in stale:
-        click.echo(f"{name}: {'stale; run `odc-bdc product render`' if check else 'rendered'}")
+    stale = write_documents(folder or Path(str(files("odc_bdc.product_defs"))), check=check)
+    for document in stale:
+        click.echo(f"{document.name}: {document.state if check else 'rendered'}")
+        for line in document.changes if check else ():
+            click.echo(f"    {line}")
     if check and stale:
+        click.echo("run `odc-bdc product render`, look at the changes, and commit them")
         sys.exit(1)

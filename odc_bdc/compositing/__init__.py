@@ -4,7 +4,9 @@ Nothing here knows datacube, a database or a clock.
 """
 
 from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
+from odc_bdc.compositing.cube import composite_cube, harmonise, index_pixels, recode_quality
 from odc_bdc.compositing.dataset import composite
+from odc_bdc.compositing.encoding import reencode
 from odc_bdc.compositing.ordering import efficacy, scene_order
 
 COMPOSITE_VERSION = "1"
@@ -16,6 +18,11 @@ __all__ = [
     "Composited",
     "composite",
     "composite_block",
+    "composite_cube",
     "efficacy",
+    "harmonise",
+    "index_pixels",
+    "recode_quality",
+    "reencode",
     "scene_order",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from odc_bdc.cube import PROVENANCE
+from odc_bdc.cube import DATASOURCE, PROVENANCE, Measurement
 from odc_bdc.function import CompositeFunction, Rounding
 from odc_bdc.quality import QualityPolicy
 
@@ -41,13 +41,16 @@ class Composited:
     bands: dict[str, npt.NDArray[Any]]
     clearob: npt.NDArray[np.uint8]
     totalob: npt.NDArray[np.uint8]
-    provenance: npt.NDArray[np.int16] | None
+    provenance: npt.NDArray[np.int16] | None = None
+    datasource: npt.NDArray[np.uint8] | None = None
 
     def by_name(self) -> dict[str, npt.NDArray[Any]]:
         """Give all arrays under the names they have in a cube."""
         out = {**self.bands, "CLEAROB": self.clearob, "TOTALOB": self.totalob}
         if self.provenance is not None:
             out["PROVENANCE"] = self.provenance
+        if self.datasource is not None:
+            out["DATASOURCE"] = self.datasource
         return out
 
 
@@ -58,6 +61,7 @@ def composite_block(
     *,
     days_of_year: Sequence[int] | npt.NDArray[Any],
     order: Sequence[int] | npt.NDArray[Any],
+    datasources: Sequence[int] | npt.NDArray[Any] | None = None,
 ) -> Composited:
     """Composite the observations of one period.
 
@@ -78,13 +82,16 @@ def composite_block(
         1 to 366 for each time; what PROVENANCE tells.
     order
         Positions along time, best scene first; only looked at by functions that pick a date.
+    datasources
+        0 to 254 for each time, what DATASOURCE tells; None for no such band.
 
     Returns
     -------
     Composited
         Bands in their own dtypes, their nodata (or 0) where nothing could be computed. Functions
-        that pick a date give the quality band too, and PROVENANCE, -1 where there is no data. Where
-        no observation is clear they take the first of the order that has data, though cloudy.
+        that pick a date give the quality band too, and PROVENANCE and DATASOURCE, their nodata
+        where there is no data. Where no observation is clear they take the first of the order that
+        has data, though cloudy.
     """
     shape = quality.shape
     has_data = np.ones(shape, dtype=bool)
@@ -100,10 +107,9 @@ def composite_block(
         picked[unclear] = _first(has_data[:, unclear], order)
         every = {**bands, how.quality.band: quality}
         out = {n: _take(b, picked, how.nodata.get(n)) for n, b in every.items()}
-        doy = np.broadcast_to(
-            np.asarray(days_of_year, dtype=np.int16)[:, np.newaxis, np.newaxis], shape
-        )
-        return Composited(out, *counts, _take(doy, picked, PROVENANCE.nodata))
+        provenance = _take_time(days_of_year, picked, PROVENANCE)
+        source = None if datasources is None else _take_time(datasources, picked, DATASOURCE)
+        return Composited(out, *counts, provenance, source)
     reduce = _mean if how.function.name == "AVG" else _median
     rounding = how.rounding or how.function.rounding or "half_even"
     n = clear.sum(axis=0)
@@ -111,7 +117,7 @@ def composite_block(
         name: _store(reduce(band, clear, n), n, band.dtype, how.nodata.get(name), rounding)
         for name, band in bands.items()
     }
-    return Composited(out, *counts, None)
+    return Composited(out, *counts)
 
 
 def _count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -135,6 +141,15 @@ def _take(
     """Take from each pixel's `picked` observation; nodata (or 0) where that is -1."""
     out: npt.NDArray[Any] = np.take_along_axis(stack, np.maximum(picked, 0)[np.newaxis], axis=0)[0]
     out[picked < 0] = 0 if nodata is None else nodata
+    return out
+
+
+def _take_time(
+    values: Sequence[int] | npt.NDArray[Any], picked: npt.NDArray[np.intp], band: Measurement
+) -> npt.NDArray[Any]:
+    """Take one of the values by time, for each pixel that of its `picked` observation."""
+    out: npt.NDArray[Any] = np.asarray(values, dtype=band.dtype)[np.maximum(picked, 0)]
+    out[picked < 0] = band.nodata
     return out
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from odc_bdc.compositing.block import CompositeBlock, composite_block
 from odc_bdc.compositing.ordering import efficacy, scene_order
-from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB
+from odc_bdc.cube import AUXILIARY, CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, check_rounding, composite_function
 from odc_bdc.quality import QualityPolicy
@@ -37,6 +37,7 @@ def composite(
         Scenes with dims (time, y, x), whatever the two spatial ones are called: integer bands, with
         their nodata value in the attribute ``nodata`` (none if it is missing), and the quality
         band. Times are UTC. Eager, or dask with chunks of any size: they do not change the result.
+        A coordinate ``datasource`` along time, 0 to 254, tells satellites apart.
     function
         ``"MED"`` (median), ``"AVG"`` (mean) or ``"LCF"``, alias ``"STK"`` (stack, least cloud cover
         first).
@@ -58,6 +59,7 @@ def composite(
         gap from the first to the last one that has a scene. Scenes in no period of the timeline are
         left out. Also CLEAROB and TOTALOB (uint8), the numbers of clear observations and of those
         with data. LCF keeps the quality band and adds PROVENANCE (int16, day of year, -1 where
+        there is no data) and, where the satellites are told apart, DATASOURCE (uint8, 255 where
         there is no data). Pixels without a clear observation are nodata in MED and AVG; LCF shows
         the best scene that has data there, though cloudy.
 
@@ -180,6 +182,7 @@ def _composite_period(
     spatial = ds[quality].dims[1:]
     n_clear = clear.sum(spatial) if how.function.picks_date else xr.zeros_like(ds["time"], int)
     n_pixels = int(np.prod([ds.sizes[d] for d in spatial]))
+    datasources = ds.coords["datasource"].values if "datasource" in ds.coords else None
 
     def block(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
         *stacks, counts = arrays
@@ -195,6 +198,7 @@ def _composite_period(
             how,
             days_of_year=_days_of_year(times),
             order=best_first,
+            datasources=datasources,
         )
         return tuple(image.by_name().values())
 
@@ -217,7 +221,7 @@ def _composite_period(
 
 def _empty(image: xr.Dataset, how: CompositeBlock, start: np.datetime64) -> xr.Dataset:
     """Give an image like another one for a period without a scene."""
-    fill = {**how.nodata, PROVENANCE.name: PROVENANCE.nodata}
+    fill = {**how.nodata, **{m.name: m.nodata for m in AUXILIARY.values()}}
     blank = {str(n): xr.full_like(da, fill.get(str(n)) or 0) for n, da in image.data_vars.items()}
     time = image["time"].copy(data=[start.astype("datetime64[ns]")])
     return image.assign(blank).assign_coords(time=time)
@@ -229,14 +233,21 @@ def _columns(
     """Give dtype and attributes of each output, in the order of `Composited.by_name`."""
     kept = [*names, how.quality.band] if how.function.picks_date else names
     out = {n: (ds[n].dtype, dict(ds[n].attrs)) for n in kept}
-    extra = [CLEAROB, TOTALOB] + ([PROVENANCE] if how.function.picks_date else [])
     common = {k: v for k, v in ds[how.quality.band].attrs.items() if k in ("crs", "grid_mapping")}
-    for m in extra:
+    for m in _extra(ds, how):
         attrs: dict[Hashable, Any] = {"units": m.units, **common}
         if m.nodata is not None:
             attrs["nodata"] = m.nodata
         out[m.name] = (np.dtype(m.dtype), attrs)
     return out
+
+
+def _extra(ds: xr.Dataset, how: CompositeBlock) -> list[Measurement]:
+    """Give the bands that a composite has besides those of the scenes, in their order."""
+    if not how.function.picks_date:
+        return [CLEAROB, TOTALOB]
+    sources = [DATASOURCE] if "datasource" in ds.coords else []
+    return [CLEAROB, TOTALOB, PROVENANCE, *sources]
 
 
 def _labelled(

@@ -7,12 +7,7 @@ from odc_bdc.indexing.documents import (
     write_document,
 )
 from odc_bdc.indexing.index import Failure, IndexReport, add_document, archive, index_items
-from odc_bdc.indexing.products import (
-    add_products,
-    product_document,
-    shipped_products,
-    write_documents,
-)
+from odc_bdc.indexing.products import StaleDocument, add_products, write_documents
 from odc_bdc.indexing.recipe import IngestRecipe, find_recipe, shipped_recipes
 
 __all__ = [
@@ -20,15 +15,14 @@ __all__ = [
     "IndexReport",
     "IngestRecipe",
     "RasterFile",
+    "StaleDocument",
     "add_document",
     "add_products",
     "archive",
     "dataset_document",
     "find_recipe",
     "index_items",
-    "product_document",
     "read_header",
-    "shipped_products",
     "shipped_recipes",
     "write_document",
     "write_documents",

@@ -1,80 +1,137 @@
-"""ODC product documents: those of scenes, written by hand, and those rendered from cubes."""
+"""Product documents: rendered from cubes, and added to an index."""
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import json
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import yaml
 
-from odc_bdc.cube import shipped_cubes
-from odc_bdc.errors import DatabaseError, InvalidValueError, UnknownNameError
+from odc_bdc.cube import read_cubes
+from odc_bdc.errors import DatabaseError, InvalidValueError
+from odc_bdc.product import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from datacube import Datacube
 
-SUFFIX = ".odc-product.yaml"
 CATALOGUE = "virtual/catalogue.yaml"
+_MARK = "# Rendered by `odc-bdc product render` from "
+
+State: TypeAlias = Literal["missing", "stale", "left over"]
 
 
-def shipped_products() -> dict[str, dict[str, Any]]:
-    """Give the product documents that come with odc_bdc, by product name."""
-    root = Path(str(files("odc_bdc.product_defs")))
-    documents = (yaml.safe_load(p.read_text("utf-8")) for p in sorted(root.rglob(f"*{SUFFIX}")))
-    return {doc["name"]: doc for doc in documents}
+@dataclass(frozen=True, slots=True)
+class StaleDocument:
+    """A rendered document that is not what its cube definition gives now.
 
-
-def product_document(name: str) -> dict[str, Any]:
-    """Give the shipped product document of that name; `UnknownNameError` lists the known ones."""
-    products = shipped_products()
-    if name not in products:
-        known = ", ".join(sorted(products))
-        raise UnknownNameError(f"{name!r} is no shipped product; shipped: {known}")
-    return products[name]
-
-
-def render_documents() -> dict[str, str]:
-    """Render all that follows from the shipped cubes: text by path below ``product_defs``.
-
-    A product document for each cube, and the catalogue of virtual products.
+    Attributes
+    ----------
+    name
+        Path below the folder of definitions.
+    state
+        ``missing``, ``stale``, or ``left over`` from a cube that is gone.
+    changes
+        Lines that a fresh rendering takes away (``-``) and adds (``+``).
     """
-    cubes = shipped_cubes().values()
-    out = {
-        f"{cube.mission}/{cube.name}{SUFFIX}": _yaml(f"cubes/{cube.name}.yaml", cube.to_product())
-        for cube in cubes
-    }
-    recipes = {cube.name: cube.to_virtual_recipe() for cube in cubes}
-    catalogue = {"products": {n: {"recipe": r} for n, r in recipes.items() if r is not None}}
+
+    name: str
+    state: State
+    changes: tuple[str, ...] = ()
+
+
+def render_documents(definitions: Path) -> dict[str, str]:
+    """Render all that follows from the cubes ``cubes/*.yaml`` of a folder: text by path below it.
+
+    A product document for each cube, and the catalogue of virtual products. Each document names the
+    checksum of its definition, so that any change of that makes it stale.
+    """
+    cubes = read_cubes(definitions)
+    out = {}
+    for cube in cubes.values():
+        source = f"cubes/{cube.name}.yaml"
+        checksum = hashlib.sha256((definitions / source).read_bytes()).hexdigest()[:16]
+        out[f"{cube.mission}/{cube.name}{SUFFIX}"] = _yaml(
+            f"{source} (sha256 {checksum})", cube.to_product()
+        )
+    catalogue = {"products": {n: {"recipe": c.to_virtual_recipe()} for n, c in cubes.items()}}
     return {**out, CATALOGUE: _yaml("cubes/*.yaml", catalogue)}
 
 
-def write_documents(folder: Path, *, check: bool = False) -> list[str]:
-    """Bring the rendered documents below `folder` up to date; give the paths that were not.
+def write_documents(definitions: Path, *, check: bool = False) -> list[StaleDocument]:
+    """Bring the rendered documents of a folder of definitions up to date.
 
-    With `check` nothing is written.
+    Parameters
+    ----------
+    definitions
+        Folder with the cubes, ``cubes/*.yaml``; the documents lie beside that.
+    check
+        Write nothing.
+
+    Returns
+    -------
+    list
+        The documents that were not up to date. Rendered ones whose cube is gone are removed.
+
+    Raises
+    ------
+    InvalidValueError
+        If a cube definition is not valid.
     """
-    stale = []
-    for name, text in render_documents().items():
-        path = folder / name
-        if path.is_file() and path.read_text("utf-8") == text:
-            continue
-        stale.append(name)
-        if not check:
+    rendered = render_documents(definitions)
+    stale = [
+        found
+        for name, text in rendered.items()
+        if (found := _compare(name, definitions / name, text)) is not None
+    ]
+    for path in sorted(definitions.rglob(f"*{SUFFIX}")):
+        name = path.relative_to(definitions).as_posix()
+        if name not in rendered and _MARK in path.read_text("utf-8"):
+            stale.append(StaleDocument(name, "left over"))
+    for document in () if check else stale:
+        path = definitions / document.name
+        if document.state == "left over":
+            path.unlink()
+        else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(rendered[document.name], encoding="utf-8")
     return stale
 
 
+def _compare(name: str, path: Path, text: str) -> StaleDocument | None:
+    if not path.is_file():
+        return StaleDocument(name, "missing")
+    there = path.read_text("utf-8")
+    if there == text:
+        return None
+    lines = difflib.unified_diff(there.splitlines(), text.splitlines(), lineterm="", n=0)
+    changes = tuple(line for line in lines if not line.startswith(("---", "+++", "@@")))
+    return StaleDocument(name, "stale", changes)
+
+
 def _yaml(source: str, doc: Mapping[str, Any]) -> str:
-    head = f"# Rendered by `odc-bdc product render` from {source}: change that, then render anew.\n"
-    body = yaml.safe_dump(
-        dict(doc), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
+    head = f"{_MARK}{source}: change that, then render anew.\n"
+    body = yaml.dump(
+        dict(doc),
+        Dumper=_WithoutAliases,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
     )
     return f"---\n{head}{body}"
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes every value where it stands, even if an equal one stands elsewhere."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
 
 
 def add_products(dc: Datacube, documents: Iterable[Mapping[str, Any]]) -> list[str]:

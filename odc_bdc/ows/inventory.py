@@ -49,7 +49,11 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
         published as a product of scenes.
     """
     cubes = shipped_cubes() if cubes is None else cubes
-    sensors = {c.source: (c.platform, c.instrument) for c in cubes.values()}
+    sensors = {
+        s.product: (s.platform or c.platform, c.instrument)
+        for c in cubes.values()
+        for s in c.sources
+    }
     present: list[CubeSpec] = []
     scenes: list[SceneLayer] = []
     left_out: dict[str, str] = {}

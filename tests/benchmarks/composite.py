@@ -129,8 +129,9 @@ def one_image(side: int, rounds: int) -> None:
                 item.id,
                 item.datetime or datetime(2020, 1, 1, tzinfo=UTC),
                 item.properties["platform"],
+                cube.products[0],
                 tuple(
-                    (m.name, BandSource(item.assets[m.name].get_absolute_href() or ""))
+                    (m.name, BandSource(item.assets[m.name].get_absolute_href() or "", m.encoding))
                     for m in cube.measurements
                 ),
             )

@@ -19,8 +19,8 @@ from odc.geo.geobox import GeoBox
 
 from odc_bdc import database
 from odc_bdc.cube import CubeSpec, find_cube
-from odc_bdc.indexing.products import product_document
 from odc_bdc.ows import start_server, update_ranges
+from odc_bdc.product import product_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

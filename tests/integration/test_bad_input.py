@@ -8,8 +8,9 @@ import rasterio
 
 from odc_bdc import OdcBdcError, find_cube
 from odc_bdc.building import build_cube
-from odc_bdc.indexing import add_products, find_recipe, index_items, shipped_products
+from odc_bdc.indexing import add_products, find_recipe, index_items
 from odc_bdc.planning import plan_cube
+from odc_bdc.product import shipped_products
 from odc_bdc.scenes import demo_extent, make_scenes
 
 RECIPE = find_recipe("cb4_wfi_l4_sr")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from odc_bdc.indexing import find_recipe, index_items, shipped_products
+from odc_bdc.indexing import find_recipe, index_items
+from odc_bdc.product import shipped_products
 from odc_bdc.scenes import make_scenes
 
 RECIPE = find_recipe("cb4_wfi_l4_sr")

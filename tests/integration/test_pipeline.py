@@ -21,8 +21,9 @@ from odc_bdc.building import build_cube
 from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cog import write_cog
 from odc_bdc.grid import BDC_CRS
-from odc_bdc.indexing import add_products, find_recipe, index_items, shipped_products
+from odc_bdc.indexing import add_products, find_recipe, index_items
 from odc_bdc.planning import plan_cube, task_status
+from odc_bdc.product import shipped_products
 from odc_bdc.scenes import demo_extent, make_scenes
 
 SIZE = 48

@@ -11,8 +11,9 @@ import rasterio
 from odc_bdc import find_cube
 from odc_bdc.building import build_cube
 from odc_bdc.grid import BDC_CRS
-from odc_bdc.indexing import add_products, find_recipe, index_items, shipped_products
+from odc_bdc.indexing import add_products, find_recipe, index_items
 from odc_bdc.planning import observations, plan_cube
+from odc_bdc.product import shipped_products
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -37,7 +37,7 @@ def failing(monkeypatch):
         def raise_it():
             raise error
 
-        monkeypatch.setattr("odc_bdc.indexing.shipped_products", raise_it)
+        monkeypatch.setattr("odc_bdc.product.shipped_products", raise_it)
 
     return fail
 

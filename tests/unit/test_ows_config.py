@@ -7,10 +7,10 @@ import pytest
 from odc_bdc.cube import shipped_cubes
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.grid import BDC_CRS, bdc_grid
-from odc_bdc.indexing.products import product_document
 from odc_bdc.ows import SceneLayer, Service, build_config
 from odc_bdc.ows.styles import stretch, styles
 from odc_bdc.ows.tiles import BDC, CRS84, TILE_MATRIX_SETS, WEB_MERCATOR
+from odc_bdc.product import product_document
 
 CUBES = shipped_cubes()
 SCENES = SceneLayer(product_document("CB4_WFI_L4_SR_1"), "solar", "CBERS-4", "AWFI")

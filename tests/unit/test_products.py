@@ -22,7 +22,7 @@ from eodatasets3.validate import validate_product
 
 from odc_bdc import bdc_grid
 from odc_bdc.grid import BDC_CRS, normalise_crs
-from odc_bdc.indexing import shipped_products
+from odc_bdc.product import shipped_products
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RECORDED = DATA / "stac_items_bdc"

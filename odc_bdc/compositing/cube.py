@@ -1,0 +1,206 @@
+"""A cube's definition applied to an `xarray.Dataset` of scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from odc_bdc.compositing.dataset import composite
+from odc_bdc.compositing.encoding import reencode
+from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source
+from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.indices import index_band
+
+if TYPE_CHECKING:
+    from odc_bdc.quality import QualityPolicy
+
+
+_MARK = "harmonised_for"
+"""Attribute of a dataset that says which cube's terms it is in."""
+
+
+def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.Dataset:
+    """Give scenes in a cube's terms: its names, types, nodata values, scales and quality codes.
+
+    Parameters
+    ----------
+    ds
+        Scenes of one product as `dc.load` gives them, dims (time, y, x), eager or dask:
+        measurements under the product's names, with ``nodata``, ``scale_factor`` and
+        ``add_offset`` among their attributes as far as the product has them.
+    source
+        Which of the cube's sources the product is; may be left out if there is only one.
+
+    Returns
+    -------
+    xarray.Dataset
+        The cube's measurements in their order. If the cube tells satellites apart, also the
+        coordinate ``datasource`` along time.
+
+    Raises
+    ------
+    UnknownNameError
+        If `source` is not a product of the cube.
+    InvalidValueError
+        If `ds` lacks a band.
+    """
+    origin = _source(cube, source)
+    out = {}
+    for m in cube.measurements:
+        name = origin.band(m.name)
+        if name not in ds.data_vars:
+            known = ", ".join(str(n) for n in ds.data_vars)
+            raise InvalidValueError(
+                f"the scenes lack band {name!r} of product {origin.product}; they have {known}"
+            )
+        out[m.name] = _converted(ds[name], m, cube, origin)
+    found = xr.Dataset(out, attrs={**ds.attrs, _MARK: cube.name})
+    if len(cube.platforms) > 1:
+        number = np.full(ds.sizes["time"], cube.datasource(origin), dtype="uint8")
+        found = found.assign_coords(datasource=("time", number))
+    return found
+
+
+def composite_cube(
+    ds: xr.Dataset, cube: CubeSpec, *, order: Sequence[int] | None = None
+) -> xr.Dataset:
+    """Composite scenes as a cube's definition says: the pixels that a built cube has.
+
+    Parameters
+    ----------
+    ds
+        Scenes from `harmonise`; those of several sources joined along time. Those of a cube's only
+        source may come as `dc.load` gives them.
+    order
+        As of `odc_bdc.composite`.
+
+    Returns
+    -------
+    xarray.Dataset
+        The cube's outputs in their order; time holds the starts of the periods. Indices are
+        computed from the finished composite, int16 ten-thousandths, -9999 where there is no data.
+
+    Raises
+    ------
+    InvalidValueError
+        If `ds` is not as described.
+
+    Notes
+    -----
+    Scenes of one day are not joined first, as they are when a cube is built.
+    """
+    if ds.attrs.get(_MARK) != cube.name:
+        if len(cube.sources) > 1:
+            raise InvalidValueError(
+                f"cube {cube.name} has several sources ({', '.join(cube.products)}): give each "
+                "one's scenes to `harmonise`, and join them along time"
+            )
+        ds = harmonise(ds, cube)
+    image = composite(
+        ds,
+        function=cube.function.name,
+        quality=cube.quality,
+        timeline=cube.timeline,
+        rounding=cube.rounding,
+        order=order,
+    )
+    for band in cube.indices:
+        image[band.measurement.name] = _index(image, cube, band)
+    del image.attrs[_MARK]
+    return image[[m.name for m in cube.outputs]]
+
+
+def recode_quality(
+    quality: npt.NDArray[Any], said_by: QualityPolicy, cube: CubeSpec
+) -> npt.NDArray[Any]:
+    """Give a quality band in the cube's values; as it is, where its source has the same.
+
+    Parameters
+    ----------
+    quality
+        Integer array of any shape.
+    said_by
+        The source's policy.
+
+    Returns
+    -------
+    numpy.ndarray
+        Same shape, the dtype of the cube's quality band.
+    """
+    wanted = cube.quality_measurement
+    if said_by.same_codes(cube.quality):
+        return quality.astype(wanted.dtype, copy=False)
+    return said_by.recode(quality, cube.quality, wanted.dtype)
+
+
+def index_pixels(
+    image: Mapping[str, npt.NDArray[Any]], cube: CubeSpec, band: IndexBand
+) -> npt.NDArray[Any]:
+    """Compute a cube's spectral index from the finished bands, which share one shape."""
+    bands = {common: image[name] for common, name in band.bands}
+    encodings = {common: cube.measurement(name).encoding for common, name in band.bands}
+    return index_band(band.index, bands, encodings, band.measurement.encoding)
+
+
+def _source(cube: CubeSpec, product: str | None) -> Source:
+    if product is None and len(cube.sources) == 1:
+        return cube.sources[0]
+    found = next((s for s in cube.sources if s.product == product), None)
+    if found is None:
+        known = ", ".join(cube.products)
+        raise UnknownNameError(f"cube {cube.name} has no source {product!r}; it has {known}")
+    return found
+
+
+def _stored(band: xr.DataArray, measurement: Measurement) -> Encoding:
+    """Give how a band of loaded scenes stores its values; what it does not say is the cube's."""
+    nodata = band.attrs.get("nodata", measurement.nodata)
+    scale, offset = band.attrs.get("scale_factor"), band.attrs.get("add_offset")
+    if scale is None and offset is None:
+        scale, offset = measurement.scale, measurement.offset
+    return Encoding(str(band.dtype), None if nodata is None else int(nodata), scale, offset or None)
+
+
+def _converted(
+    band: xr.DataArray, measurement: Measurement, cube: CubeSpec, source: Source
+) -> xr.DataArray:
+    if measurement.name == cube.quality.band:
+        convert: Any = partial(recode_quality, said_by=source.quality, cube=cube)
+    else:
+        stored = _stored(band, measurement)
+        convert = partial(reencode, stored=stored, wanted=measurement.encoding)
+    out = xr.apply_ufunc(
+        convert, band, dask="parallelized", output_dtypes=[np.dtype(measurement.dtype)]
+    )
+    return _described(out, measurement, band.attrs)
+
+
+def _index(image: xr.Dataset, cube: CubeSpec, band: IndexBand) -> xr.DataArray:
+    names = [name for _, name in band.bands]
+
+    def compute(*pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return index_pixels(dict(zip(names, pixels, strict=True)), cube, band)
+
+    out = xr.apply_ufunc(
+        compute,
+        *(image[name] for name in names),
+        dask="parallelized",
+        output_dtypes=[np.dtype(band.measurement.dtype)],
+    )
+    return _described(out, band.measurement, image[names[0]].attrs)
+
+
+def _described(
+    out: xr.DataArray, measurement: Measurement, given: dict[Hashable, Any]
+) -> xr.DataArray:
+    """Give a band the attributes that `dc.load` would, with the CRS of another."""
+    said = {k: v for k, v in measurement.to_odc().items() if k not in ("name", "dtype", "aliases")}
+    if measurement.nodata is None:
+        del said["nodata"]
+    out.attrs = {**said, **{k: v for k, v in given.items() if k in ("crs", "grid_mapping")}}
+    return out

@@ -1,0 +1,103 @@
+"""The bands of a cube, and how a band stores its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a band stores its values: ``physical = stored * scale + offset``.
+
+    Attributes
+    ----------
+    dtype
+        Name of the numpy type.
+    nodata
+        Stored value that means no data; None if there is none.
+    scale, offset
+        None where the band does not say: then values are taken as they are.
+    """
+
+    dtype: str
+    nodata: int | None = None
+    scale: float | None = None
+    offset: float | None = None
+
+    @classmethod
+    def from_odc(cls, doc: Mapping[str, Any]) -> Encoding:
+        """Read it from a measurement of an ODC product document."""
+        scale, offset = doc.get("scale_factor"), doc.get("add_offset") or None
+        return cls(doc["dtype"], doc.get("nodata"), scale, offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A band of a cube, in the terms of an ODC product document.
+
+    Attributes
+    ----------
+    common_name
+        The name that STAC has for such a band; it may stand for several bands, an alias may not.
+    resampling
+        How a scene's pixels are warped onto the cube's.
+    """
+
+    name: str
+    dtype: str
+    nodata: int | None = None
+    units: str = "1"
+    common_name: str | None = None
+    aliases: tuple[str, ...] = ()
+    scale: float | None = None
+    offset: float | None = None
+    resampling: str = "bilinear"
+    flags_definition: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the band stores its values."""
+        return Encoding(self.dtype, self.nodata, self.scale, self.offset or None)
+
+    def to_odc(self) -> dict[str, Any]:
+        """Write the measurement as an ODC product document has it."""
+        doc: dict[str, Any] = {"name": self.name, "dtype": self.dtype}
+        doc["nodata"] = 0 if self.nodata is None else self.nodata
+        doc["units"] = self.units
+        optional = {
+            "aliases": list(self.aliases),
+            "scale_factor": self.scale,
+            "add_offset": self.offset,
+            "flags_definition": self.flags_definition,
+        }
+        return doc | {key: value for key, value in optional.items() if value}
+
+
+def measurement_keys(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the keys of a cube's YAML form that a measurement of an ODC product document fills."""
+    keys = {
+        "name": "name",
+        "dtype": "dtype",
+        "nodata": "nodata",
+        "units": "units",
+        "aliases": "aliases",
+        "scale": "scale_factor",
+        "offset": "add_offset",
+        "flags_definition": "flags_definition",
+    }
+    return {ours: doc[theirs] for ours, theirs in keys.items() if theirs in doc}
+
+
+CLEAROB = Measurement("CLEAROB", "uint8")
+"""Number of clear observations; counts beyond 255 saturate."""
+TOTALOB = Measurement("TOTALOB", "uint8")
+"""Number of observations with data, clouds included; counts beyond 255 saturate."""
+PROVENANCE = Measurement("PROVENANCE", "int16", nodata=-1)
+"""Day of year (1 to 366) of the observation that the pixel was taken from."""
+DATASOURCE = Measurement("DATASOURCE", "uint8", nodata=255)
+"""Number of the satellite that the pixel was taken from; the cube's `platforms` in order."""
+
+AUXILIARY = {m.name: m for m in (CLEAROB, TOTALOB, PROVENANCE, DATASOURCE)}
+"""The auxiliary bands by name."""

@@ -1,0 +1,283 @@
+"""From a cube's YAML form, valid by the schema, to a `CubeSpec`; all faults are told at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from odc_bdc.cube.definition import Faults
+from odc_bdc.cube.measurement import AUXILIARY, Measurement, measurement_keys
+from odc_bdc.cube.spec import CubeSpec, IndexBand, Source
+from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.function import CompositeFunction, composite_function
+from odc_bdc.grid import Grid, find_grid
+from odc_bdc.naming import CollectionName
+from odc_bdc.product import shipped_measurements
+from odc_bdc.quality import QualityPolicy
+from odc_bdc.spectral_index import spectral_index
+from odc_bdc.timeline import find_timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from odc_bdc.cube.definition import KeyPath
+
+_T = TypeVar("_T")
+
+
+def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec:
+    """Make a cube from its YAML form, which `check_against_schema` found no fault with.
+
+    Parameters
+    ----------
+    faults
+        What is wrong goes here.
+    folder
+        Where files that the definition names are looked for.
+
+    Raises
+    ------
+    InvalidValueError
+        With all faults, a line each.
+    """
+    part = _Parts(faults)
+    quality = part.of(("quality",), QualityPolicy.from_dict, doc["quality"])
+    grid = part.of(("grid",), _grid, doc["grid"], folder)
+    timeline = part.of(("timeline",), find_timeline, doc["timeline"])
+    function = part.of(("function",), composite_function, doc["function"])
+    if quality is None or grid is None or timeline is None or function is None:
+        faults.check()
+        raise AssertionError
+    sources = _sources(doc, quality, part)
+    measurements = _measurements(doc, sources, quality, faults)
+    cube = CubeSpec(
+        **{k: doc[k] for k in ("name", "title", "description", "license")},
+        sources=sources,
+        grid=grid,
+        resolution=float(doc["resolution"]),
+        timeline=timeline,
+        function=function,
+        quality=quality,
+        measurements=measurements,
+        rounding=doc.get("rounding"),
+        extent=tuple(doc["extent"]) if doc.get("extent") else None,
+        platform=doc.get("platform"),
+        instrument=doc.get("instrument"),
+    )
+    outputs = doc.get("outputs") or {}
+    cube = cube.patch(
+        indices=_indices(outputs.get("indices") or (), cube, faults),
+        auxiliary=_auxiliary(outputs.get("auxiliary"), cube, function, faults),
+    )
+    _check_names(cube, faults)
+    _check_own_name(cube, faults)
+    _check_codings(cube, faults)
+    faults.check()
+    return cube
+
+
+class _Parts:
+    """Makes the parts of a cube; a part that cannot be made is a fault."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def of(self, path: KeyPath, make: Callable[..., _T], *given: Any) -> _T | None:
+        try:
+            return make(*given)
+        except (InvalidValueError, UnknownNameError) as e:
+            self._faults.add(path, str(e).removeprefix(f"{path[-1]}: "))
+            return None
+
+
+def _grid(given: Any, folder: Path) -> Grid:
+    if not isinstance(given, str):
+        return Grid.from_dict(given)
+    # A path in a definition is relative to it, an absolute one stays as it is.
+    return find_grid(str(folder / given) if given.endswith((".yaml", ".yml")) else given)
+
+
+def _sources(doc: Mapping[str, Any], quality: QualityPolicy, part: _Parts) -> tuple[Source, ...]:
+    out = []
+    for number, given in enumerate(doc["sources"]):
+        bands = dict(given.get("bands") or {})
+        own = given.get("quality")
+        path = ("sources", number, "quality")
+        policy = part.of(path, QualityPolicy.from_dict, own) if own else quality
+        policy = policy or quality
+        if not own:
+            policy = replace(quality, band=bands.get(quality.band, quality.band))
+        bands[quality.band] = policy.band
+        pairs = tuple(sorted((ours, theirs) for ours, theirs in bands.items() if ours != theirs))
+        where = tuple(sorted((given.get("where") or {}).items()))
+        out.append(Source(given["product"], policy, given.get("platform"), pairs, where))
+    return tuple(out)
+
+
+def _measurements(
+    doc: Mapping[str, Any], sources: Sequence[Source], quality: QualityPolicy, faults: Faults
+) -> tuple[Measurement, ...]:
+    shipped = {s.product: shipped_measurements(s.product) for s in sources}
+    common = Counter(g.get("common_name") for g in doc["measurements"] if isinstance(g, dict))
+    out = []
+    for number, item in enumerate(doc["measurements"]):
+        path = ("measurements", number)
+        given = {"name": item} if isinstance(item, str) else dict(item)
+        _check_sources(given["name"], path, sources, shipped, faults)
+        keys = _of_product(given["name"], sources[0], shipped)
+        if given["name"] == quality.band and not sources[0].quality.same_codes(quality):
+            keys = {"name": quality.band}
+        keys["resampling"] = "nearest" if given["name"] == quality.band else "bilinear"
+        keys |= given
+        if "dtype" not in keys:
+            faults.add(
+                path,
+                f"{keys['name']!r} lacks `dtype`, and product {sources[0].product}, which would "
+                "tell, does not come with odc_bdc",
+            )
+            continue
+        aliases = [a for a in keys.get("aliases", ()) if a != keys["name"]]
+        name = keys.get("common_name")
+        if name and common[name] == 1 and name not in (*aliases, keys["name"]):
+            aliases.insert(0, name)
+        out.append(Measurement(**{**keys, "aliases": tuple(aliases)}))
+        _check_nodata(out[-1], path, faults)
+    if quality.band not in {m.name for m in out}:
+        known = ", ".join(m.name for m in out)
+        faults.add(("quality", "band"), f"{quality.band!r} is not in measurements: {known}")
+    if all(m.nodata is None for m in out if m.name != quality.band):
+        faults.add(("measurements",), "at least one band needs a nodata value")
+    return tuple(out)
+
+
+def _of_product(name: str, source: Source, shipped: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the first source's product says of a measurement, if it comes with odc_bdc."""
+    found = shipped[source.product].get(source.band(name))
+    return {} if found is None else {**measurement_keys(found), "name": name}
+
+
+def _check_sources(
+    name: str,
+    path: KeyPath,
+    sources: Sequence[Source],
+    shipped: Mapping[str, Any],
+    faults: Faults,
+) -> None:
+    for source in sources:
+        known = shipped[source.product]
+        if known and source.band(name) not in known:
+            faults.add(
+                path,
+                f"product {source.product} has no measurement {source.band(name)!r}; it has "
+                f"{', '.join(known)}",
+            )
+
+
+def _check_nodata(measurement: Measurement, path: KeyPath, faults: Faults) -> None:
+    bits = int(measurement.dtype.lstrip("uint"))
+    low = 0 if measurement.dtype.startswith("u") else -(2 ** (bits - 1))
+    high = low + 2**bits - 1
+    if measurement.nodata is not None and not low <= measurement.nodata <= high:
+        faults.add(
+            (*path, "nodata"),
+            f"{measurement.nodata} does not fit {measurement.dtype}, {low} to {high}",
+        )
+
+
+def _indices(given: Sequence[Any], cube: CubeSpec, faults: Faults) -> tuple[IndexBand, ...]:
+    out = []
+    by_name = {label: m.name for m in reversed(cube.bands) for label in (*m.aliases, m.name)}
+    for number, item in enumerate(given):
+        path = ("outputs", "indices", number)
+        wanted: dict[str, Any] = {"name": item} if isinstance(item, str) else item
+        index = _Parts(faults).of(path, spectral_index, wanted["name"])
+        if index is None:
+            continue
+        chosen = dict(wanted.get("bands") or {})
+        bands = {c: by_name.get(chosen.get(c, c)) for c in index.bands}
+        lacking = [c for c, name in bands.items() if name is None]
+        if lacking or not set(chosen) <= set(index.bands):
+            faults.add(
+                path,
+                f"{index.name} takes bands {', '.join(index.bands)}; "
+                f"{', '.join(lacking or sorted(set(chosen) - set(index.bands)))} is not known: "
+                f"write {{name: {index.name}, bands: {{{index.bands[0]}: MEASUREMENT}}}}",
+            )
+            continue
+        stored = Measurement(index.name, "int16", nodata=-9999, scale=0.0001)
+        pairs = tuple((c, name) for c, name in bands.items() if name is not None)
+        out.append(IndexBand(index, pairs, stored))
+    return tuple(out)
+
+
+def _auxiliary(
+    given: Sequence[str] | None, cube: CubeSpec, function: CompositeFunction, faults: Faults
+) -> tuple[str, ...]:
+    dated = ("PROVENANCE", "DATASOURCE")
+    if given is None:
+        usual = dated[: 1 + (len(cube.platforms) > 1)] if function.picks_date else ()
+        return ("CLEAROB", "TOTALOB", *usual)
+    for number, name in enumerate(given):
+        if name in dated and not function.picks_date:
+            faults.add(
+                ("outputs", "auxiliary", number),
+                f"{name} tells where a pixel was taken from, but {function.name} picks no date",
+            )
+    return tuple(given)
+
+
+def _check_own_name(cube: CubeSpec, faults: Faults) -> None:
+    """See that a name of the BDC's grammar says what the definition says."""
+    try:
+        said = CollectionName.parse(cube.name)
+    except InvalidValueError:
+        return
+    if said.generation != "ODC" or said.function is None:
+        return
+    timeline = cube.timeline
+    period = f"{timeline.step}{timeline.unit[0].upper()}"
+    pairs = (
+        ("resolution", f"{said.resolution}", f"{cube.resolution:g}"),
+        ("timeline", f"{said.step}{str(said.unit)[0].upper()}", period),
+        ("function", _function_name(said.function), cube.function.name),
+    )
+    for key, by_name, defined in pairs:
+        if by_name != defined:
+            faults.add(("name",), f"{cube.name} says {key} {by_name}, but {key} is {defined}")
+
+
+def _function_name(alias: str) -> str:
+    try:
+        return composite_function(alias).name
+    except UnknownNameError:
+        return alias
+
+
+def _check_names(cube: CubeSpec, faults: Faults) -> None:
+    """See that every name and alias means one band."""
+    outputs = [*cube.measurements, *(i.measurement for i in cube.indices)]
+    labels = Counter(
+        [label.lower() for m in outputs for label in (m.name, *m.aliases)]
+        + [name.lower() for name in AUXILIARY]
+    )
+    for label, times in labels.items():
+        if times > 1:
+            faults.add(
+                ("measurements",),
+                f"{label!r} stands for {times} bands, as name or as alias; a common name that "
+                "several bands share is none of their aliases",
+            )
+
+
+def _check_codings(cube: CubeSpec, faults: Faults) -> None:
+    """See that quality bands of other codings can be recoded to the cube's."""
+    same = [source.quality.same_codes(cube.quality) for source in cube.sources]
+    coding = cube.quality.not_clear and cube.quality.nodata is not None and not cube.quality.bits
+    if not all(same) and not coding:
+        faults.add(
+            ("quality",),
+            "sources code quality otherwise, so the cube's own coding needs values for `clear`, "
+            "`not_clear` and `nodata`",
+        )
