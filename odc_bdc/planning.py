@@ -110,6 +110,16 @@ class CompositeTask:
         return said.pop() or self.cube.platform if len(said) == 1 else self.cube.platform
 
     @property
+    def observations(self) -> list[tuple[SceneRef, ...]]:
+        """The scenes grouped by day (UTC) and satellite: those of one pass are one observation."""
+        satellite = {source.product: self.cube.datasource(source) for source in self.cube.sources}
+        passes: dict[tuple[date, int], list[SceneRef]] = {}
+        for scene in self.scenes:
+            key = (scene.datetime.date(), satellite[scene.product])
+            passes.setdefault(key, []).append(scene)
+        return [tuple(group) for group in passes.values()]
+
+    @property
     def item_id(self) -> str:
         """Name of the image: ``<cube>_<tile>_<start>_<end>``."""
         return cube_item_id(self.cube.name, self.tile_id, self.period)
@@ -285,19 +295,6 @@ def tiles_of(dataset: Dataset, cube: CubeSpec, wanted: Iterable[str] | None) -> 
     return out
 
 
-def observations(scenes: Sequence[SceneRef], cube: CubeSpec) -> list[tuple[SceneRef, ...]]:
-    """Group scenes, sorted by time, into observations: those of one day (UTC) are one pass.
-
-    Of a cube of several satellites, those of one day and one satellite.
-    """
-    satellite = {source.product: cube.datasource(source) for source in cube.sources}
-    passes: dict[tuple[date, int], list[SceneRef]] = {}
-    for scene in scenes:
-        key = (scene.datetime.date(), satellite[scene.product])
-        passes.setdefault(key, []).append(scene)
-    return [tuple(group) for group in passes.values()]
-
-
 def _sorted(scenes: Iterable[SceneRef]) -> tuple[SceneRef, ...]:
     return tuple(sorted(scenes, key=lambda s: (s.datetime, s.label, str(s.id))))
 
@@ -313,7 +310,6 @@ __all__ = [
     "SceneRef",
     "built_images",
     "missing_sources",
-    "observations",
     "plan_cube",
     "scene_ref",
     "task_status",

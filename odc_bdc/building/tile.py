@@ -18,7 +18,6 @@ from odc_bdc.compositing import (
     reencode,
     scene_order,
 )
-from odc_bdc.planning import observations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +53,7 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
     """
     cube, geobox = task.cube, task.geobox
     out = {m.name: np.full(tuple(geobox.shape), m.nodata or 0, dtype=m.dtype) for m in cube.outputs}
-    passes = observations(task.scenes, cube)
+    passes = task.observations
     how = CompositeBlock(
         cube.function,
         cube.quality,

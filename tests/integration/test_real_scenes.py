@@ -12,7 +12,7 @@ from odc_bdc import find_cube
 from odc_bdc.building import build_cube
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products, find_recipe, index_items
-from odc_bdc.planning import observations, plan_cube
+from odc_bdc.planning import plan_cube
 from odc_bdc.product import shipped_products
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -120,7 +120,7 @@ def test_landsat_8_of_three_path_rows_on_one_grid(dc, real):
     """Scenes on grids of their own are warped, those of a day are one observation."""
     tasks = real("LC8_L1TP_NY-1", "LC8_NY_3000_1M_STK_v1", "2018-01-01", "2018-12-31")
     assert sum(len(t.scenes) for t in tasks) == 19
-    mosaicked = [t for t in tasks if len(observations(t.scenes)) < len(t.scenes)]
+    mosaicked = [t for t in tasks if len(t.observations) < len(t.scenes)]
     assert mosaicked
     for task in tasks:
         image = load(dc, task)
@@ -128,8 +128,8 @@ def test_landsat_8_of_three_path_rows_on_one_grid(dc, real):
         data = image.B4.values != 0
         assert 0.2 < data.mean() < 0.9
         assert ((image.CLEAROB.values > 0) <= data).all()
-        assert image.TOTALOB.values.max() <= len(observations(task.scenes))
-        days = {group[0].datetime.timetuple().tm_yday for group in observations(task.scenes)}
+        assert image.TOTALOB.values.max() <= len(task.observations)
+        days = {group[0].datetime.timetuple().tm_yday for group in task.observations}
         assert set(np.unique(image.PROVENANCE.values)) - {-1} <= days
         # Bit 4 of the quality band is cloud: no pixel that was called clear has it.
         chosen_clear = image.CLEAROB.values > 0

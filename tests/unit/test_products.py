@@ -129,6 +129,7 @@ def test_a_coding_is_written_once():
         "VI_QUALITY": 1,
         "PIXEL_RELIABILITY": 1,
         "BQA": 1,
+        "DATASOURCE": 1,
     }
 
 
