@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from odc_bdc.compositing import composite
     from odc_bdc.cube import CubeSpec, find_cube
     from odc_bdc.errors import OdcBdcError
-    from odc_bdc.grid import bdc_grid
+    from odc_bdc.grid import bdc_grid, find_grid
     from odc_bdc.quality import QualityPolicy
     from odc_bdc.timeline import Period, Timeline
 
@@ -29,6 +29,7 @@ __all__ = [
     "bdc_grid",
     "composite",
     "find_cube",
+    "find_grid",
 ]
 
 _HOMES = {
@@ -40,6 +41,7 @@ _HOMES = {
     "bdc_grid": "grid",
     "composite": "compositing",
     "find_cube": "cube",
+    "find_grid": "grid",
 }
 
 
