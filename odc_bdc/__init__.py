@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from odc_bdc.compositing import composite, composite_cube, harmonise
     from odc_bdc.cube import CubeSpec, find_cube
     from odc_bdc.errors import OdcBdcError
-    from odc_bdc.grid import bdc_grid
+    from odc_bdc.grid import bdc_grid, find_grid
     from odc_bdc.quality import QualityPolicy
     from odc_bdc.timeline import Period, Timeline
 
@@ -30,6 +30,7 @@ __all__ = [
     "composite",
     "composite_cube",
     "find_cube",
+    "find_grid",
     "harmonise",
 ]
 
@@ -43,6 +44,7 @@ _HOMES = {
     "composite": "compositing",
     "composite_cube": "compositing",
     "find_cube": "cube",
+    "find_grid": "grid",
     "harmonise": "compositing",
 }
 

@@ -15,6 +15,7 @@ _COMMANDS = {
     "db": "odc_bdc.cli.database:db",
     "demo": "odc_bdc.cli.demo:demo",
     "doctor": "odc_bdc.cli.doctor:doctor",
+    "grid": "odc_bdc.cli.grid:grid",
     "index": "odc_bdc.cli.index:index",
     "ows": "odc_bdc.cli.ows:ows",
     "product": "odc_bdc.cli.product:product",

@@ -143,10 +143,34 @@ def _project(geometry: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
     unit = source.proj.axis_info[0].unit_conversion_factor
     step = _STEP_DEGREES if source.geographic else _STEP_METRES / unit
     step = max(step, geometry.length / _MOST_STEPS)
-    placed = shapely.transform(shapely.segmentize(geometry, step), moved)
+    dense = shapely.segmentize(geometry, step)
+    placed = shapely.transform(dense, moved)
     if not np.isfinite(shapely.get_coordinates(placed)).all():
         raise InvalidValueError("a part of the area cannot be shown in the CRS of the grid")
+    if _is_torn(dense, placed):
+        raise InvalidValueError(
+            "the area reaches across the far side of the Earth, where the CRS of the grid has its "
+            "seam; give the parts on either side of it one by one"
+        )
     return placed
+
+
+def _is_torn(before: BaseGeometry, after: BaseGeometry) -> bool:
+    """Tell if a projection has thrown neighbouring points of an outline far apart."""
+    old, new = _pieces(before), _pieces(after)
+    stretch = new[old > 0] / old[old > 0]
+    # Over an area that a CRS is made for this varies by a few times at most.
+    return bool(stretch.size and stretch.max() > 1000 * np.median(stretch) > 0)
+
+
+def _pieces(geometry: BaseGeometry) -> npt.NDArray[np.float64]:
+    """Give the length of each piece of all outlines."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    areal = shapely.get_dimensions(parts) == 2
+    outlines = [*shapely.get_rings(parts[areal]), *parts[~areal]]
+    points, index = shapely.get_coordinates(outlines, return_index=True)
+    lengths: npt.NDArray[np.float64] = np.hypot(*np.diff(points, axis=0).T)
+    return np.extract(np.diff(index) == 0, lengths)
 
 
 def _valid(geometry: BaseGeometry) -> BaseGeometry:

@@ -17,6 +17,7 @@ from odc_bdc.scenes import demo_extent, make_scenes
 SIZE = 64
 CUBE = "CB4_64_16D_STK_v1"
 IMAGES = 4
+BANDS = 10  # four, CMASK, two indices, two counts, PROVENANCE
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
     assert all(killed[:2])
     # What is visible is whole, however the run ended.
     for folder in {p.parent for p in cubes.rglob("*.tif") if ".partial" not in p.parts}:
-        assert len(list(folder.glob("*.tif"))) == 8
+        assert len(list(folder.glob("*.tif"))) == BANDS
         assert documents(folder) == 1
 
     assert start(home, *build).wait() == 0
@@ -106,7 +107,7 @@ def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
     # A run in peace, elsewhere, makes the same files.
     assert start(home, *build, "--root", tmp_path).wait() == 0
     assert pixels(cubes) == pixels(tmp_path)
-    assert len(pixels(cubes)) == 8 * IMAGES
+    assert len(pixels(cubes)) == BANDS * IMAGES
 
 
 def test_two_indexers_and_two_builders_at_once(fresh_index, scenes):

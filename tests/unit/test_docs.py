@@ -23,6 +23,7 @@ from datacube.model import Product
 
 from odc_bdc.cli import main
 from odc_bdc.cube import CubeSpec, shipped_cubes
+from odc_bdc.grid import Grid
 from odc_bdc.indexing import IngestRecipe, shipped_recipes
 from odc_bdc.naming import CollectionName, FileName, ItemName, product_name
 
@@ -253,10 +254,13 @@ def test_documents_that_are_shown_are_valid(tmp_path):
                 (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
                 assert IngestRecipe.from_yaml(tmp_path / "recipe.yaml").assets
                 kinds.append("recipe")
+            elif "tile_size" in doc:
+                assert Grid.from_dict(doc, where=page).tile_size
+                kinds.append("grid")
             else:
                 Product.validate(doc)
                 kinds.append("product")
-    assert sorted(kinds) == ["cube", "product", "recipe"]
+    assert sorted(kinds) == ["cube", "grid", "product", "recipe"]
 
 
 def test_the_table_of_recipes_is_complete():

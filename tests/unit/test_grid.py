@@ -264,6 +264,12 @@ def test_all_ways_to_say_the_same_area():
     assert grid.tile_ids(bowtie) == ["007004"]
 
 
+def test_a_continent_is_not_torn():
+    # From the Pacific to Greenwich; column 0 of the grid begins west of Peru.
+    tiles = bdc_grid("BDC_LG_V2").tile_ids((-100, -60, 0, 30), "EPSG:4326")
+    assert set(published_tiles("BDC_LG_V2")) <= set(tiles)
+
+
 def test_a_utm_box_in_its_own_crs():
     # UTM 23S; its corners as PROJ places them lie in one tile of 422 km.
     assert bdc_grid("BDC_LG_V2").tile_ids((2e5, 8.65e6, 4e5, 8.75e6), "EPSG:31983") == ["007004"]
@@ -307,13 +313,14 @@ def test_where_no_column_and_row_is_there_is_no_tile():
         (shapely.Point(float("inf"), 0), None, "not finite"),
         ({"type": "FeatureCollection", "features": []}, None, "the area is empty"),
         ({"type": "FeatureCollection", "features": [1]}, None, "not a list of features"),
-        ({"type": "Polygone", "coordinates": []}, None, "type 'Polygone' cannot be read"),
+        ({"type": "Rectangle", "coordinates": []}, None, "type 'Rectangle' cannot be read"),
         ({"type": "Feature", "geometry": 5}, None, "cannot be read"),
         ({"type": "Point", "coordinates": [0, 0], "crs": {}}, None, "names no CRS"),
         ("007004", None, "'007004' is not an area"),
         (None, None, "'None' is not an area"),
         ((1, 2, 3, 4), "EPSG:0", "'EPSG:0' is not a CRS"),
         ((1, -91, 3, 4), "EPSG:4674", "latitudes -91 to 4"),
+        ((100, -10, 140, 10), "EPSG:4326", "far side of the Earth"),
     ],
 )
 def test_what_is_no_area_is_named(area, crs, said):

@@ -69,10 +69,7 @@ def test_known_numbers(name, values, wanted):
 def test_an_index_is_cut_from_the_exact_ratio(name, values):
     used = {b: Fraction(values[b], 10000) for b in spectral_index(name).bands}
     above, below = FORMULAS[name](**used)
-    if below == 0:
-        wanted = -9999
-    else:
-        wanted = min(max(math.trunc(10000 * above / below), -32768), 32767)
+    wanted = -9999 if below == 0 else min(max(math.trunc(10000 * above / below), -32768), 32767)
     # An exact whole number of ten-thousandths may not be cut below itself, nor may its neighbours.
     assert compute(name, values) == wanted
 
