@@ -102,7 +102,7 @@ def _root_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def cube() -> None:
-    """Plan and build cubes; see what is built.
+    """Look at cube definitions; plan and build cubes; see what is built.
 
     CUBE is the name of a shipped cube (`odc-bdc product list`) or a YAML file of your own.
 
@@ -111,6 +111,53 @@ def cube() -> None:
     odc-bdc cube build CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29 --tile 007004
     odc-bdc cube status CB4_64_16D_STK_v1 --time 2019-11-01 2020-02-29
     """
+
+
+@cube.command()
+@click.argument("name", metavar="CUBE")
+@click.option("--product", is_flag=True, help="Print its ODC product document (YAML) instead.")
+def show(name: str, *, product: bool) -> None:
+    """Check a cube's definition and say what it makes; no index is needed.
+
+    \b
+    odc-bdc cube show CB4_64_16D_STK_v1
+    odc-bdc cube show my_cube.yaml
+    odc-bdc cube show my_cube.yaml --product > my_cube.odc-product.yaml
+    """
+    from odc_bdc.cube import find_cube
+
+    found = find_cube(name)
+    if product:
+        import yaml
+
+        document = yaml.safe_dump(found.to_product(), sort_keys=False, allow_unicode=True)
+        click.echo(document, nl=False)
+        return
+    for key, value in _summary(found).items():
+        click.echo(f"{key:12} {value}")
+
+
+def _summary(cube: CubeSpec) -> dict[str, str]:
+    """Tell a cube in a few lines."""
+    grid, this_year = cube.grid, date(2020, 1, 1)
+    px, py = grid.pixel_size(cube.resolution)
+    periods = list(cube.timeline.covering(this_year, this_year.replace(month=12, day=31)))
+    labels = [cube.timeline.title(p) for p in periods]
+    function = cube.function.name
+    return {
+        "name": cube.name,
+        "title": "; ".join(cube.title.values()),
+        "sources": ", ".join(cube.products),
+        "grid": f"{grid.name}, tiles of {grid.tile_size[0]:g} x {grid.tile_size[1]:g}",
+        "pixels": f"{px:g} x {py:g}" + (f", only in {list(cube.extent)}" if cube.extent else ""),
+        "periods": f"{len(labels)} in 2020: {labels[0]}, ... {labels[-1]}"
+        if len(labels) > 1
+        else "".join(labels),
+        "function": f"{function}, rounded {cube.rounding or cube.function.rounding}"
+        if cube.function.rounding
+        else function,
+        "bands": ", ".join(f"{m.name} ({m.dtype})" for m in cube.outputs),
+    }
 
 
 @cube.command()

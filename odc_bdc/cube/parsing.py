@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from odc_bdc.cube.definition import Faults
@@ -50,6 +51,8 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
     if quality is None or grid is None or timeline is None or function is None:
         faults.check()
         raise AssertionError
+    # Where its periods lie would depend on the question, so a cube of it has no pixels of its own.
+    part.of(("timeline",), timeline.period_of, date(2020, 1, 1))
     sources = _sources(doc, quality, part)
     measurements = _measurements(doc, sources, quality, faults)
     cube = CubeSpec(

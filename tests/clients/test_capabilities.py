@@ -68,6 +68,8 @@ def test_wcs_describes_bands_by_the_names_of_the_product_on_its_grid(server):
     assert bands == [
         *[f"BAND{n}" for n in (13, 14, 15, 16)],
         "CMASK",
+        "NDVI",
+        "EVI",
         "CLEAROB",
         "TOTALOB",
         "PROVENANCE",

@@ -21,7 +21,8 @@ from odc_bdc.ows.server import server_environment
 pytestmark = pytest.mark.integration
 
 STK = "CB4_64_16D_STK_v1"
-BANDS = ("BAND13", "BAND14", "BAND15", "BAND16", "CMASK", "CLEAROB", "TOTALOB", "PROVENANCE")
+COMPUTED = ("NDVI", "EVI", "CLEAROB", "TOTALOB", "PROVENANCE")
+BANDS = ("BAND13", "BAND14", "BAND15", "BAND16", "CMASK", *COMPUTED)
 BBOX = (5984000.0, 10000000.0, 6022400.0, 10016640.0)
 WCS1 = {
     "service": "WCS",

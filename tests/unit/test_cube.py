@@ -221,6 +221,7 @@ OWN = {"name": "X", "dtype": "int16", "nodata": -9999}
         (["colour"], "red", "my.yaml: colour: unknown key 'colour' Known: name, title"),
         (["timeline", "step"], -1, "my.yaml: timeline: step -1 is not a whole number"),
         (["timeline"], "p17d", "my.yaml: timeline: 'p17d' is not a usual timeline; known: p5d"),
+        (["timeline"], {"schema": "continuous", "step": 16}, "timeline: a .* needs `start`"),
         (["sources"], [], r"my.yaml: sources: \[\] should be non-empty \(a list of the ODC"),
         (["outputs"], {"indices": ["NDWI", "SAVI"]}, "'SAVI' is not a spectral index; known: NDVI"),
         (["outputs"], {"indices": ["NBR"]}, "NBR takes bands nir, swir22; swir22 is not known"),
