@@ -93,7 +93,9 @@ def test_a_coverage_equals_the_files(fetch, dc, open_tiff):
         folder = dataset.uri.removeprefix("file://").rpartition("/")[0]
         with rasterio.open(f"{folder}/PROVENANCE.tif") as file:
             window = src.window(*file.bounds)
-            assert np.array_equal(src.read(8, window=window), file.read(1))
+            assert np.array_equal(
+                src.read(BANDS.index("PROVENANCE") + 1, window=window), file.read(1)
+            )
 
 
 @pytest.mark.parametrize(

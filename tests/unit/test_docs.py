@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 from datacube.migration import ODC2DeprecationWarning
 from datacube.model import Product
 
@@ -318,3 +319,16 @@ def test_named_variables_are_read_by_the_code():
     named = {name for text in PAGES.values() for name in re.findall(r"\bODC_BDC_\w+", text)}
     assert named
     assert not {name for name in named if name not in code}
+
+
+def test_the_page_on_cubes_shows_what_the_command_prints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "docs/howto/define-a-cube.md"
+    ((_, definition),) = blocks(page, "yaml")
+    shown = [text for _, text in blocks(page, "text")]
+    faults = [("function: AVG", "function: MEAN"), ("clear: [127]", "clear: 127")]
+    texts = [definition, definition, definition.replace(*faults[0])]
+    texts[1] = definition.replace(*faults[0]).replace(*faults[1])
+    for text, wanted in zip(texts, shown, strict=True):
+        Path("my_cube.yaml").write_text(text, "utf-8")
+        assert CliRunner().invoke(main, ["cube", "show", "my_cube.yaml"]).output == wanted
