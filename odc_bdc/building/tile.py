@@ -12,10 +12,10 @@ from odc_bdc.building.reading import SourceReader
 from odc_bdc.compositing import (
     CompositeBlock,
     composite_block,
+    convert_encoding,
     efficacy,
     index_pixels,
     recode_quality,
-    reencode,
     scene_order,
 )
 
@@ -145,7 +145,7 @@ def _harmonised(
     stored = scene.source(measurement.name)
     pixels = reader.read(stored, measurement.resampling, geobox)
     if measurement.name != cube.quality.band:
-        return reencode(pixels, stored.encoding, measurement.encoding)
+        return convert_encoding(pixels, stored.encoding, measurement.encoding)
     source = next(s for s in cube.sources if s.product == scene.product)
     return recode_quality(pixels, source.quality, cube)
 

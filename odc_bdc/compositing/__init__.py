@@ -6,7 +6,7 @@ Nothing here knows datacube, a database or a clock.
 from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
 from odc_bdc.compositing.cube import composite_cube, harmonise, index_pixels, recode_quality
 from odc_bdc.compositing.dataset import composite
-from odc_bdc.compositing.encoding import reencode
+from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.compositing.ordering import efficacy, scene_order
 
 COMPOSITE_VERSION = "1"
@@ -19,10 +19,10 @@ __all__ = [
     "composite",
     "composite_block",
     "composite_cube",
+    "convert_encoding",
     "efficacy",
     "harmonise",
     "index_pixels",
     "recode_quality",
-    "reencode",
     "scene_order",
 ]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from odc_bdc.compositing.dataset import composite
-from odc_bdc.compositing.encoding import reencode
+from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source
 from odc_bdc.errors import InvalidValueError, UnknownNameError
 from odc_bdc.indices import index_band
@@ -173,7 +173,7 @@ def _converted(
         convert: Any = partial(recode_quality, said_by=source.quality, cube=cube)
     else:
         stored = _stored(band, measurement)
-        convert = partial(reencode, stored=stored, wanted=measurement.encoding)
+        convert = partial(convert_encoding, stored=stored, wanted=measurement.encoding)
     out = xr.apply_ufunc(
         convert, band, dask="parallelized", output_dtypes=[np.dtype(measurement.dtype)]
     )

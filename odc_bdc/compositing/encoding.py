@@ -16,7 +16,9 @@ _LARGEST = 2**31
 """Multiplier up to which a product with a 32-bit value fits into 64 bits."""
 
 
-def reencode(values: npt.NDArray[Any], stored: Encoding, wanted: Encoding) -> npt.NDArray[Any]:
+def convert_encoding(
+    values: npt.NDArray[Any], stored: Encoding, wanted: Encoding
+) -> npt.NDArray[Any]:
     """Give pixels in the type, nodata value, scale and offset of another band.
 
     Parameters
@@ -42,8 +44,8 @@ def reencode(values: npt.NDArray[Any], stored: Encoding, wanted: Encoding) -> np
     Examples
     --------
     >>> from odc_bdc.cube import Encoding
-    >>> collection_2 = Encoding("uint16", 0, 2.75e-5, -0.2)
-    >>> reencode(np.array([17834, 0], "uint16"), collection_2, Encoding("int16", -9999, 1e-4))
+    >>> landsat, bdc = Encoding("uint16", 0, 2.75e-5, -0.2), Encoding("int16", -9999, 1e-4)
+    >>> convert_encoding(np.array([17834, 0], "uint16"), landsat, bdc)
     array([ 2904, -9999], dtype=int16)
     """
     if stored == wanted:
