@@ -21,7 +21,7 @@ from odc_bdc.naming import cube_item_id, dataset_id
 from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from datacube import Datacube
     from datacube.model import Dataset
@@ -183,8 +183,10 @@ def plan_cube(
     for source in cube.sources:
         if source.product in lacking:
             continue
+        product = dc.index.products.get_by_name_unsafe(source.product).definition
+        encodings = {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
         for dataset, period in _datasets(dc, source, cube, periods):
-            scene = scene_ref(dataset, cube, source)
+            scene = scene_ref(dataset, cube, source, encodings)
             for tile_id in tiles_of(dataset, cube, tiles):
                 members.setdefault((tile_id, period), []).append(scene)
     return [
@@ -250,8 +252,15 @@ def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:
     return periods
 
 
-def scene_ref(dataset: Dataset, cube: CubeSpec, source: Source) -> SceneRef:
+def scene_ref(
+    dataset: Dataset, cube: CubeSpec, source: Source, encodings: Mapping[str, Encoding]
+) -> SceneRef:
     """Give what a worker needs of an indexed scene of one of a cube's sources.
+
+    Parameters
+    ----------
+    encodings
+        How the source's product stores each of its measurements.
 
     Raises
     ------
@@ -261,8 +270,6 @@ def scene_ref(dataset: Dataset, cube: CubeSpec, source: Source) -> SceneRef:
     # Read from the document: each attribute of datacube's own objects is parsed anew, which takes
     # ten times as long for a scene.
     doc = dataset.metadata_doc
-    stored = dataset.product.definition["measurements"]
-    encodings = {m["name"]: Encoding.from_odc(m) for m in stored}
     sources = []
     for m in cube.measurements:
         name = source.band(m.name)

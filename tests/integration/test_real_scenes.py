@@ -5,12 +5,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 
 from odc_bdc import find_cube
 from odc_bdc.building import build_cube
-from odc_bdc.grid import BDC_CRS
+from odc_bdc.grid import BDC_CRS, find_grid
 from odc_bdc.indexing import add_products, find_recipe, index_items
 from odc_bdc.planning import plan_cube
 from odc_bdc.product import shipped_products
@@ -154,3 +155,46 @@ def test_landsat_8_warp_keeps_values_and_place(dc, real):
     rows, columns = np.nonzero(got)
     centre = image.odc.geobox.affine * (columns.mean() + 0.5, rows.mean() + 0.5)
     assert centre == pytest.approx((easting, northing), abs=1500)
+
+
+def bilinear(pixels, column, row):
+    """Interpolate between pixel centres; NaN where one of the four neighbours is missing."""
+    c, r = np.floor(column - 0.5).astype(int), np.floor(row - 0.5).astype(int)
+    fc, fr = column - 0.5 - c, row - 0.5 - r
+    height, width = pixels.shape
+    inside = (c >= 0) & (r >= 0) & (c + 1 < width) & (r + 1 < height)
+    c, r = np.where(inside, c, 0), np.where(inside, r, 0)
+    top = pixels[r, c] * (1 - fc) + pixels[r, c + 1] * fc
+    below = pixels[r + 1, c] * (1 - fc) + pixels[r + 1, c + 1] * fc
+    return np.where(inside, top * (1 - fr) + below * fr, np.nan)
+
+
+def test_scenes_in_utm_become_a_cube_on_the_dutch_grid(dc, real, tmp_path):
+    # December 2023 has one scene that is clear, all of it; the others are cloud all over.
+    real("S2_L2A_31UES-1", "S2_31UES_10_1M_MED_v1", "2023-12-01", "2023-12-31")
+    cube = find_cube("S2_31UES_10_1M_MED_v1").patch(
+        name="S2_RD_10_1M_MED_v1", grid=find_grid("RD_NEW_10KM"), extent=None
+    )
+    add_products(dc, [cube.to_product()])
+    tasks = plan_cube(dc, cube, date(2023, 12, 1), date(2023, 12, 31))
+    assert build_cube(dc, tasks, tmp_path, now=lambda: NOW).failed == []
+    (path,) = (DATA / "S2_L2A_31UES-1").rglob("*20231226*_B04.tif")
+    with rasterio.open(path) as src:
+        pixels, inverse = src.read(1).astype(float), ~src.transform
+    from_rd = pyproj.Transformer.from_crs("EPSG:28992", "EPSG:32631", always_xy=True)
+    seen = 0
+    for task in tasks:
+        image = load(dc, task)
+        assert image.odc.geobox.crs.epsg == 28992
+        assert tuple(image.odc.geobox.shape) == (1000, 1000)
+        assert image.odc.geobox.boundingbox.bbox == tuple(cube.grid.bbox(task.tile_id))
+        rows, columns = np.nonzero(image.CLEAROB.values)
+        x, y = image.odc.geobox.affine * (columns + 0.5, rows + 0.5)
+        wanted = bilinear(pixels, *(inverse * from_rd.transform(x, y)))
+        difference = np.abs(image.B04.values[rows, columns] - wanted)
+        difference = difference[~np.isnan(difference)]
+        # GDAL warps to an eighth of a pixel.
+        assert difference.mean() < 0.03 * pixels.mean()
+        seen += difference.size
+    # The window of 460 by 520 m, less its rim, in pixels of 10 m.
+    assert 2150 < seen < 2392
