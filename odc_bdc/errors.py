@@ -3,6 +3,14 @@
 Every error is also the builtin that a caller would expect, so `except ValueError` works.
 """
 
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class OdcBdcError(Exception):
     """Root of all errors that odc_bdc raises on purpose."""
@@ -26,3 +34,15 @@ class DatabaseError(OdcBdcError, ConnectionError):
 
 class MissingDependencyError(OdcBdcError, ImportError):
     """An optional package or a program of the system is missing; the message says how to get it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Give ``", do you mean X?"`` for a message about an unknown name; empty if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("LFC", ["AVG", "MED", "LCF"])
+    ', do you mean LCF?'
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f", do you mean {near[0]}?" if near else ""

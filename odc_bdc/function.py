@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
 
 Rounding: TypeAlias = Literal["trunc", "half_even", "floor"]
 """How a mean or median between two integers becomes one: toward zero, to the nearest, down."""
@@ -61,7 +61,8 @@ def composite_function(name: str) -> CompositeFunction:
     found = _FUNCTIONS.get(_ALIASES.get(upper, upper))
     if found is None:
         known = ", ".join([*_FUNCTIONS, *(f"{a} (= {b})" for a, b in _ALIASES.items())])
-        raise UnknownNameError(f"{name!r} is not a composite function; known: {known}")
+        guess = did_you_mean(upper, [*_FUNCTIONS, *_ALIASES])
+        raise UnknownNameError(f"{name!r} is not a composite function{guess}; known: {known}")
     return found
 
 

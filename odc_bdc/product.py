@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from odc_bdc.errors import UnknownNameError
+from odc_bdc.errors import UnknownNameError, did_you_mean
 
 SUFFIX = ".odc-product.yaml"
 """How the name of a product document's file ends."""
@@ -24,8 +24,8 @@ def shipped_products() -> dict[str, dict[str, Any]]:
 def product_document(name: str) -> dict[str, Any]:
     """Give the shipped product document of that name; `UnknownNameError` lists the known ones."""
     if name not in _paths():
-        known = ", ".join(_paths())
-        raise UnknownNameError(f"{name!r} is no shipped product; shipped: {known}")
+        known, guess = ", ".join(_paths()), did_you_mean(name, _paths())
+        raise UnknownNameError(f"{name!r} is no shipped product{guess}; shipped: {known}")
     return copy.deepcopy(_read(_paths()[name]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odc_bdc.errors import UnknownNameError
+from odc_bdc.errors import UnknownNameError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +78,6 @@ def spectral_index(name: str) -> SpectralIndex:
     found = _INDICES.get(str(name).upper())
     if found is None:
         known = ", ".join(SPECTRAL_INDICES)
-        raise UnknownNameError(f"{name!r} is not a spectral index; known: {known}")
+        guess = did_you_mean(str(name).upper(), SPECTRAL_INDICES)
+        raise UnknownNameError(f"{name!r} is not a spectral index{guess}; known: {known}")
     return found

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from odc_bdc.cube.definition import Faults
 from odc_bdc.cube.measurement import AUXILIARY, Measurement, measurement_keys
 from odc_bdc.cube.spec import CubeSpec, IndexBand, Source
+from odc_bdc.document import Faults, KeyPath
 from odc_bdc.errors import InvalidValueError, UnknownNameError
 from odc_bdc.function import CompositeFunction, composite_function
 from odc_bdc.grid import Grid, find_grid
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from odc_bdc.cube.definition import KeyPath
 
 _T = TypeVar("_T")
 

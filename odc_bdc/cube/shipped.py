@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from odc_bdc.cube.spec import CubeSpec
-from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +44,10 @@ def find_cube(name: str) -> CubeSpec:
         return CubeSpec.from_yaml(Path(name))
     paths = {path.stem: path for path in sorted((_definitions() / "cubes").glob("*.yaml"))}
     if name not in paths:
-        known = ", ".join(paths)
-        raise UnknownNameError(f"{name!r} is no shipped cube and no .yaml file; shipped: {known}")
+        known, guess = ", ".join(paths), did_you_mean(name, paths)
+        raise UnknownNameError(
+            f"{name!r} is no shipped cube and no .yaml file{guess}; shipped: {known}"
+        )
     return _read(paths[name])
 
 

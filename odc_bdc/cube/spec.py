@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.cube.definition import Faults, check_against_schema, read_definition
 from odc_bdc.cube.measurement import AUXILIARY, DATASOURCE, Measurement
+from odc_bdc.document import Faults, check_against_schema, read_document
 from odc_bdc.grid import BBox, Grid, clip_geobox
 from odc_bdc.timeline import NAMED_TIMELINES, Timeline
 
@@ -124,7 +124,7 @@ class CubeSpec:
         InvalidValueError
             With a line for each fault: file, line, key, value and what is allowed.
         """
-        doc, faults = read_definition(path)
+        doc, faults = read_document(path)
         return cls._checked(doc, faults, Path(path).parent)
 
     @classmethod
@@ -136,7 +136,7 @@ class CubeSpec:
     def _checked(cls, doc: Any, faults: Faults, folder: Path) -> CubeSpec:
         from odc_bdc.cube.parsing import parse_cube  # noqa: PLC0415 (it needs this class)
 
-        check_against_schema(doc, faults)
+        check_against_schema(doc, "odc_bdc.cube", "cube.schema.yaml", faults)
         faults.check()
         return parse_cube(doc, faults, folder)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyproj
 import yaml
 
-from odc_bdc.errors import UnknownNameError
+from odc_bdc.errors import UnknownNameError, did_you_mean
 from odc_bdc.grid.crs import BDC_CRS, BDC_PROJ
 from odc_bdc.grid.regular import Grid, format_tile_id
 
@@ -134,6 +134,7 @@ def find_grid(name_or_path: str | Path) -> Grid:
     grids = shipped_grids()
     if name not in grids:
         raise UnknownNameError(
-            f"{name!r} is no known grid and no .yaml file; known: {', '.join(grids)}"
+            f"{name!r} is no known grid and no .yaml file{did_you_mean(name, grids)}; known: "
+            f"{', '.join(grids)}"
         )
     return grids[name]

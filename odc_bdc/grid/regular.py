@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import shapely
-import yaml
 from affine import Affine
 from odc.geo import resxy_, xy_
 from odc.geo.crs import CRS
@@ -19,6 +18,7 @@ from odc.geo.geom import BoundingBox
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import ixy_
 
+from odc_bdc.document import Faults, check_against_schema, read_document
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.grid.area import Area, area_in
 from odc_bdc.grid.crs import normalise_crs
@@ -26,7 +26,6 @@ from odc_bdc.grid.crs import normalise_crs
 BBox: TypeAlias = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax in the units of a CRS."""
 
-_KEYS = ("name", "crs", "origin", "tile_size")
 _LAST = 999
 # Overlaps thinner than this part of a tile are taken for rounding of the coordinates.
 _EPS = 1e-6
@@ -63,11 +62,7 @@ class Grid:
         InvalidValueError
             With one line per fault: file, key, value and what is allowed.
         """
-        try:
-            doc = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-            raise InvalidValueError(f"{path}: cannot be read as YAML: {e}") from e
-        return cls.from_dict(doc, where=str(path))
+        return cls._checked(*read_document(Path(path)))
 
     @classmethod
     def from_dict(cls, doc: Mapping[str, Any], *, where: str = "grid") -> Grid:
@@ -78,9 +73,13 @@ class Grid:
         InvalidValueError
             With one line per fault: `where`, key, value and what is allowed.
         """
-        faults = list(_faults(doc))
-        if faults:
-            raise InvalidValueError("\n".join(f"{where}: {fault}" for fault in faults))
+        return cls._checked(doc, Faults(where))
+
+    @classmethod
+    def _checked(cls, doc: Any, faults: Faults) -> Grid:
+        check_against_schema(doc, "odc_bdc.grid", "grid.schema.yaml", faults)
+        _check_crs(doc, faults)
+        faults.check()
         x, y = map(float, doc["origin"])
         w, h = map(float, doc["tile_size"])
         return cls(doc["name"], str(normalise_crs(doc["crs"])), (x, y), (w, h))
@@ -263,45 +262,14 @@ def _indices(low: float, high: float) -> range:
     return range(max(0, first), min(_LAST + 1, last))
 
 
-def _faults(doc: Any) -> Iterable[str]:
-    """Say what is wrong with the YAML form of a grid."""
-    if not isinstance(doc, Mapping):
-        yield f"{str(doc)[:80]!r} is not a grid, which has the keys {', '.join(_KEYS)}"
-        return
-    missing = [key for key in _KEYS if key not in doc]
-    if missing:
-        yield f"lacks {', '.join(missing)}; a grid has the keys {', '.join(_KEYS)}"
-    for key in doc:
-        if key not in _KEYS:
-            yield f"{key}: no such key; a grid has the keys {', '.join(_KEYS)}"
-    name, origin, size = (doc.get(key) for key in ("name", "origin", "tile_size"))
-    if "name" in doc and not (isinstance(name, str) and name.strip()):
-        yield f"name: {name!r} is not allowed; it must be text, such as RD_NEW_10KM"
-    if "crs" in doc:
-        yield from _crs_faults(doc["crs"])
-    if "origin" in doc and not _is_pair(origin):
-        yield f"origin: {origin!r} is not allowed; it must be two numbers, [x, y]"
-    if "tile_size" in doc and not _is_pair(size, above=0):
-        yield f"tile_size: {size!r} is not allowed; it must be two positive numbers, [w, h]"
-
-
-def _crs_faults(crs: Any) -> Iterable[str]:
-    if isinstance(crs, bool) or not isinstance(crs, (str, int)):
-        yield f"crs: {crs!r} is not allowed; it must be text, such as EPSG:28992"
+def _check_crs(doc: Any, faults: Faults) -> None:
+    crs = doc.get("crs") if isinstance(doc, Mapping) else None
+    if isinstance(crs, bool) or not isinstance(crs, str | int):
         return
     try:
         known = normalise_crs(crs)
     except InvalidValueError as e:
-        yield f"crs: {e}"
+        faults.add(("crs",), str(e))
         return
     if not (known.projected or known.geographic):
-        yield f"crs: {crs!r} is not allowed; it must be a projected or geographic CRS"
-
-
-def _is_pair(value: Any, above: float = -math.inf) -> bool:
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) == 2
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
-        and all(math.isfinite(v) and v > above for v in value)
-    )
+        faults.add(("crs",), f"{crs!r} is neither a projected nor a geographic CRS")

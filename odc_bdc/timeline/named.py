@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from odc_bdc.errors import UnknownNameError
+from odc_bdc.errors import UnknownNameError, did_you_mean
 from odc_bdc.timeline.period import Interval
 from odc_bdc.timeline.rule import Timeline
 
@@ -61,5 +61,6 @@ def find_timeline(timeline: str | Mapping[str, Any]) -> Timeline:
         return Timeline.from_dict(timeline)
     if timeline.lower() not in NAMED_TIMELINES:
         known = ", ".join(NAMED_TIMELINES)
-        raise UnknownNameError(f"{timeline!r} is not a usual timeline; known: {known}")
+        guess = did_you_mean(timeline.lower(), NAMED_TIMELINES)
+        raise UnknownNameError(f"{timeline!r} is not a usual timeline{guess}; known: {known}")
     return NAMED_TIMELINES[timeline.lower()]

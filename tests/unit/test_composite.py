@@ -158,7 +158,10 @@ def test_bits_without_a_clear_bit():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"function": "LFC"}, "'LFC' is not a composite function; known: AVG, MED, LCF"),
+        (
+            {"function": "LFC"},
+            "'LFC' is not a composite function, do you mean LCF.; known: AVG",
+        ),
         ({"rounding": "up"}, "rounding 'up' is not one of trunc, half_even, floor"),
         ({"order": [0, 0, 1, 2, 3, 4]}, "order must hold each position from 0 to 5 once"),
         ({"quality": QualityPolicy("SCL", clear=(4,))}, "quality band 'SCL' is not in the dataset"),

@@ -144,13 +144,17 @@ def test_committed_documents_are_fresh():
         ("license: CC-BY-4.0", "license: CC-BY-4.1", "    +license: CC-BY-4.1\n"),
         ("resolution: 64", "resolution: 65", "CB4_64_16D_STK_v1 says resolution 64, but"),
         ("step: 16", "step: 17", "CB4_64_16D_STK_v1 says timeline 16D, but timeline is 17D"),
-        ("function: LCF", "function: LCG", "function: 'LCG' is not a composite function; known:"),
+        (
+            "function: LCF",
+            "function: LCG",
+            "'LCG' is not a composite function, do you mean LCF?; known:",
+        ),
         ("clear: [127]", "clear: [128]", "cbers4/CB4_64_16D_STK_v1.odc-product.yaml: stale\n"),
         ("pt: Cada", "pt: Coda", "cbers4/CB4_64_16D_STK_v1.odc-product.yaml: stale\n"),
         ("name: CB4", "name: CB5", "name: 'CB5_64_16D_STK_v1' is not the file's"),
         ("BAND15", "BAND25", "product CB4_WFI_L4_SR_1 has no measurement 'BAND25'; it has BAND13"),
         ("grid: BDC_LG_V2", "grid: BDC_LG_V3", "grid: 'BDC_LG_V3' is no known grid"),
-        ("NDVI", "NDVJ", "'NDVJ' is not a spectral index; known: NDVI, EVI"),
+        ("NDVI", "NDVJ", "'NDVJ' is not a spectral index, do you mean NDVI?; known: NDVI, EVI"),
     ],
 )
 def test_one_character_makes_documents_stale_with_a_readable_message(definitions, old, new, said):
@@ -199,7 +203,11 @@ OWN = {"name": "X", "dtype": "int16", "nodata": -9999}
     [
         (["resolution"], 0, "my.yaml: resolution: 0 is less than or equal to the minimum of 0"),
         (["name"], "CB4-64", "letters, digits and _ only"),
-        (["function"], "STACK", "my.yaml: function: 'STACK' is not a composite function; known: "),
+        (
+            ["function"],
+            "STACK",
+            "my.yaml: function: 'STACK' is not a composite function, do you mean STK",
+        ),
         (["grid"], "BDC_LG_V3", "my.yaml: grid: 'BDC_LG_V3' is no known grid"),
         (["grid"], 5, "my.yaml: grid: 5 is not the name of a grid, a YAML file of one"),
         (["measurements", 0], OWN | {"dtype": "int17"}, "measurements.0.dtype: 'int17' is not one"),
@@ -216,11 +224,20 @@ OWN = {"name": "X", "dtype": "int16", "nodata": -9999}
         (["quality", "band"], "FMASK", "quality.band: 'FMASK' is not in measurements: BAND13"),
         (["quality", "clear"], [], "my.yaml: quality: `clear` needs at least one value"),
         (["quality", "clear"], [255], r"my.yaml: quality: \[255\] stand in more than one list"),
-        (["quality", "cleer"], [1], "unknown key 'cleer'; do you mean clear. Known: band, clear"),
+        (
+            ["quality", "cleer"],
+            [1],
+            "'cleer' is no key here, do you mean clear.; keys: band",
+        ),
+        (["title"], "Cubo", r"my.yaml: title: 'Cubo' is not of type 'object'$"),
         (["title"], {"pt": "Cubo"}, "my.yaml: title: 'en' is a required property"),
-        (["colour"], "red", "my.yaml: colour: unknown key 'colour' Known: name, title"),
+        (["colour"], "red", "my.yaml: colour: 'colour' is no key here; keys: name, title"),
         (["timeline", "step"], -1, "my.yaml: timeline: step -1 is not a whole number"),
-        (["timeline"], "p17d", "my.yaml: timeline: 'p17d' is not a usual timeline; known: p5d"),
+        (
+            ["timeline"],
+            "p17d",
+            "my.yaml: timeline: 'p17d' is not a usual timeline, do you mean",
+        ),
         (["timeline"], {"schema": "continuous", "step": 16}, "timeline: a .* needs `start`"),
         (["sources"], [], r"my.yaml: sources: \[\] should be non-empty \(a list of the ODC"),
         (["outputs"], {"indices": ["NDWI", "SAVI"]}, "'SAVI' is not a spectral index; known: NDVI"),
@@ -260,7 +277,7 @@ def test_all_faults_are_told_with_their_lines(tmp_path):
     lines = {line.split(":")[0]: n for n, line in enumerate(text.splitlines(), 1)}
     told = str(caught.value).splitlines()
     assert [t.split(": ")[:2] for t in told] == [
-        [f"{path}:{lines[key]}", key] for key in ("quality", "timeline", "function")
+        [f"{path}:{lines[key]}", key] for key in ("timeline", "function", "quality")
     ]
 
 
@@ -279,6 +296,9 @@ def test_unknown_cube_lists_the_known(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n", "utf-8")
     with pytest.raises(OdcBdcError, match="is not of type 'object'"):
         find_cube(str(tmp_path / "list.yaml"))
+    (tmp_path / "loop.yaml").write_text("a: &x [*x]\n", "utf-8")
+    with pytest.raises(OdcBdcError, match="cannot be read as YAML: an alias holds itself"):
+        find_cube(str(tmp_path / "loop.yaml"))
     (tmp_path / "broken.yaml").write_text("name: [1\n", "utf-8")
     with pytest.raises(OdcBdcError, match=r"cannot be read as YAML: .* line 2"):
         find_cube(str(tmp_path / "broken.yaml"))

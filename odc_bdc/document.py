@@ -1,9 +1,13 @@
-"""The YAML form of a cube: read, and checked against the schema with a message for each fault."""
+"""Documents in YAML: read, and checked against a JSON schema with a message for each fault.
+
+A schema lies beside the code that reads such documents. Its `description`s are printed with a
+fault, so they say what is allowed.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, did_you_mean
 
 if TYPE_CHECKING:
     import jsonschema
@@ -31,28 +35,30 @@ class Faults:
         Name of the document, usually its file.
     lines
         Line of each key, as far as they are known.
-    messages
-        One for each fault so far.
+    found
+        Line (0 if unknown) and message of each so far.
     """
 
     where: str
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
-    messages: list[str] = field(default_factory=list)
+    found: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, path: KeyPath, message: str) -> None:
         """Note a fault at a key; an empty path is the document as a whole."""
         known = (path[:n] for n in range(len(path), 0, -1) if path[:n] in self.lines)
-        line = next((f":{self.lines[p]}" for p in known), "")
+        line = next((self.lines[p] for p in known), 0)
         key = ".".join(str(part) for part in path) or "(top level)"
-        self.messages.append(f"{self.where}{line}: {key}: {message}")
+        at = f"{self.where}:{line}" if line else self.where
+        self.found.append((line, f"{at}: {key}: {message}"))
 
     def check(self) -> None:
         """Raise `InvalidValueError` with all faults, a line each, if there are any."""
-        if self.messages:
-            raise InvalidValueError("\n".join(self.messages))
+        if self.found:
+            in_order = sorted(self.found, key=lambda fault: fault[0])
+            raise InvalidValueError("\n".join(message for _, message in in_order))
 
 
-def read_definition(path: Path) -> tuple[Any, Faults]:
+def read_document(path: Path) -> tuple[Any, Faults]:
     """Read a YAML file; give its content, and a list for its faults that knows its lines.
 
     Raises
@@ -62,13 +68,15 @@ def read_definition(path: Path) -> tuple[Any, Faults]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        positions = list(_positions(yaml.compose(text, Loader=yaml.SafeLoader), ()))
         doc = yaml.safe_load(text)
+    except RecursionError as e:
+        raise InvalidValueError(f"{path}: cannot be read as YAML: an alias holds itself") from e
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         raise InvalidValueError(f"{path}: cannot be read as YAML: {_one_line(e)}") from e
     faults = Faults(str(path))
     lines: dict[KeyPath, int] = {}
-    for at, line in _positions(node, ()):
+    for at, line in positions:
         if at in lines:
             faults.lines = {at: line}
             faults.add(at, f"stands twice, first on line {lines[at]}")
@@ -78,19 +86,21 @@ def read_definition(path: Path) -> tuple[Any, Faults]:
     return doc, faults
 
 
-def check_against_schema(doc: Any, faults: Faults) -> None:
-    """Note every difference between a cube's YAML form and ``cube.schema.yaml``."""
-    found = _validator().iter_errors(doc)
+def check_against_schema(doc: Any, package: str, schema: str, faults: Faults) -> None:
+    """Note every difference between a document and a schema.
+
+    Parameters
+    ----------
+    package, schema
+        Package and name of the schema's file.
+    """
+    validator = _validator(package, schema)
+    for path in _not_finite(doc, ()):
+        faults.add(path, "not a finite number")
+    found = validator.iter_errors(doc)
     for error in sorted(found, key=lambda e: [str(part) for part in e.absolute_path]):
-        for path, message in _explain(error):
+        for path, message in _explain(error, _allowed(error, validator.schema)):
             faults.add(path, message)
-
-
-def unknown_name(name: str, known: Sequence[str]) -> str:
-    """Say that a key is not known, which ones are, and which one may be meant."""
-    near = difflib.get_close_matches(name, known, n=1)
-    guess = f"; do you mean {near[0]}?" if near else ""
-    return f"unknown key {name!r}{guess} Known: {', '.join(known)}"
 
 
 def _positions(node: yaml.Node | None, at: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -106,19 +116,46 @@ def _positions(node: yaml.Node | None, at: KeyPath) -> Iterator[tuple[KeyPath, i
             yield from _positions(value, here)
 
 
-def _explain(error: Any) -> Iterator[tuple[KeyPath, str]]:
+def _explain(error: Any, allowed: str | None) -> Iterator[tuple[KeyPath, str]]:
     """Say what a validation error means, as one or more faults."""
     path = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         for name in error.instance:
             if name not in known:
-                yield (*path, name), unknown_name(str(name), known)
+                guess = did_you_mean(str(name), known)
+                yield (*path, name), f"{name!r} is no key here{guess}; keys: {', '.join(known)}"
     elif error.validator in {"oneOf", "anyOf"}:
-        yield path, f"{_short(error.instance)} is not {error.schema['description']}"
+        yield path, f"{_short(error.instance)} is not {allowed}"
     else:
-        about = error.schema.get("description") if isinstance(error.schema, Mapping) else None
-        yield path, f"{error.message} ({about})" if about else error.message
+        yield path, f"{error.message} ({allowed})" if allowed else error.message
+
+
+def _allowed(error: Any, schema: Any) -> str | None:
+    """Give the description nearest to a validation error: that of its property, or of its items."""
+    node, said = schema, None
+    for part in error.absolute_schema_path:
+        # The path steps over references.
+        if "$ref" in node and part not in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+            said = node.get("description", said)
+        node = node[part]
+        if part == "properties":
+            said = None
+        elif isinstance(node, Mapping):
+            said = node.get("description", said)
+    return said or (schema.get("description") if not error.absolute_path else None)
+
+
+def _not_finite(value: Any, at: KeyPath) -> Iterator[KeyPath]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield at
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _not_finite(item, (*at, key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _not_finite(item, (*at, number))
 
 
 def _one_line(error: Exception) -> str:
@@ -131,8 +168,8 @@ def _short(value: Any) -> str:
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator(package: str, schema: str) -> jsonschema.Draft202012Validator:
     import jsonschema  # noqa: PLC0415 (takes seconds to import, most of them for formats of URIs)
 
-    text = (files("odc_bdc.cube") / "cube.schema.yaml").read_text(encoding="utf-8")
+    text = (files(package) / schema).read_text(encoding="utf-8")
     return jsonschema.Draft202012Validator(yaml.safe_load(text))
