@@ -15,7 +15,7 @@ def write_cog(
     pixels: npt.NDArray[Any],
     geobox: GeoBox,
     *,
-    nodata: int | None,
+    nodata: float | None,
     blocksize: int = 512,
     level: int = 6,
     description: str | None = None,

@@ -35,6 +35,8 @@ from datacube.virtual.catalog import Catalog
 
 from odc_bdc.compositing import composite, composite_cube, harmonise
 from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB, find_cube, shipped_cubes
+from odc_bdc.cube import Measurement as Band
+from odc_bdc.cube.measurement import measurement_keys, results
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, composite_function
 from odc_bdc.quality import QualityPolicy
@@ -46,12 +48,10 @@ class Composite(Transformation):
 
     Parameters
     ----------
-    function
-        ``MED``, ``AVG`` or ``LCF`` (``STK``).
+    function, rounding, common
+        As of `odc_bdc.composite`.
     quality
         Keys of `odc_bdc.QualityPolicy`.
-    rounding
-        As of `odc_bdc.composite`.
     cube
         Instead of these, a shipped cube by name or the YAML file of one: the input must be scenes
         from `Harmonise` then, and the outputs are the cube's.
@@ -64,16 +64,18 @@ class Composite(Transformation):
 
     def __init__(
         self,
-        function: str | None = None,
+        function: str | Mapping[str, Any] | None = None,
         quality: Mapping[str, Any] | None = None,
         rounding: Rounding | None = None,
         cube: str | None = None,
+        common: Mapping[str, str] | None = None,
     ) -> None:
         if (cube is None) != (function is not None and quality is not None) or (cube and rounding):
             raise InvalidValueError("a Composite takes either `function` and `quality`, or `cube`")
         self._cube = None if cube is None else find_cube(cube)
         if self._cube is None:
-            self._function = composite_function(str(function))
+            self._function = composite_function(function or "")
+            self._common = dict(common or {})
             self._quality = QualityPolicy.from_dict(quality or {})
             self._rounding = rounding
 
@@ -82,9 +84,16 @@ class Composite(Transformation):
         if self._cube is not None:
             return {m.name: Measurement(**m.to_odc()) for m in self._cube.outputs}
         picks = self._function.picks_date
-        kept = {n: m for n, m in input_measurements.items() if picks or n != self._quality.band}
+        quality = {n: m for n, m in input_measurements.items() if picks and n == self._quality.band}
+        bands = [
+            Band(**measurement_keys(m))
+            for n, m in input_measurements.items()
+            if n != self._quality.band
+        ]
+        made = {m.name: m for m in results(self._function, bands)}
         extra = [CLEAROB, TOTALOB] + ([PROVENANCE] if picks else [])
-        return kept | {m.name: Measurement(**m.to_odc()) for m in extra}
+        made |= {m.name: m for m in extra}
+        return {n: Measurement(**m.to_odc()) for n, m in made.items()} | quality
 
     def compute(self, data: xr.Dataset) -> xr.Dataset:
         """Composite the scenes of a group into one image, without a time axis."""
@@ -92,7 +101,11 @@ class Composite(Transformation):
             image = composite_cube(data, self._cube)
         else:
             image = composite(
-                data, function=self._function.name, quality=self._quality, rounding=self._rounding
+                data,
+                function=self._function.to_dict(),
+                quality=self._quality,
+                rounding=self._rounding,
+                common=self._common,
             )
         return image.isel(time=0, drop=True)
 

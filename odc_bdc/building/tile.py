@@ -16,7 +16,9 @@ from odc_bdc.compositing import (
     efficacy,
     index_pixels,
     recode_quality,
+    reference_order,
     scene_order,
+    time_order,
 )
 
 if TYPE_CHECKING:
@@ -59,13 +61,14 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
         cube.quality,
         {m.name: m.nodata for m in cube.measurements},
         cube.rounding,
+        cube.common,
     )
     numbers = {source.product: cube.datasource(source) for source in cube.sources}
     days = [group[0].datetime.timetuple().tm_yday for group in passes]
     satellites = [numbers[group[0].product] for group in passes]
     with ExitStack() as files:
         reader = SourceReader(files)
-        order = _order(cube, passes, geobox, reader, block)
+        order = _order(task, passes, reader, block)
         for rows, columns in _windows(geobox, block):
             stacks = _read(cube, passes, geobox[rows, columns], reader)
             quality = stacks.pop(cube.quality.band)
@@ -79,15 +82,19 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
 
 
 def _order(
-    cube: CubeSpec,
+    task: CompositeTask,
     passes: Sequence[Sequence[SceneRef]],
-    geobox: GeoBox,
     reader: SourceReader,
     block: int,
 ) -> npt.NDArray[np.intp]:
-    """Order the observations by their efficacy over the whole tile."""
-    if not cube.function.picks_date:
-        return np.arange(len(passes))
+    """Order the observations as the cube's function wants, by efficacy over the whole tile."""
+    cube, geobox = task.cube, task.geobox
+    times = np.array([group[0].datetime.replace(tzinfo=None) for group in passes], "datetime64[ns]")
+    if cube.function.ordering == "reference_day":
+        day = dict(cube.function.parameters).get("reference_day")
+        return reference_order(times, task.period, day)
+    if cube.function.ordering != "efficacy":
+        return time_order(times)
     n_clear = np.zeros(len(passes), dtype=np.int64)
     for rows, columns in _windows(geobox, block):
         window = geobox[rows, columns]
@@ -97,7 +104,6 @@ def _order(
             mosaic = _mosaic(cube, group, names, window, reader)
             n_clear[i] += np.count_nonzero(cube.quality.is_clear(mosaic[cube.quality.band]))
     rows, columns = geobox.shape
-    times = np.array([group[0].datetime.replace(tzinfo=None) for group in passes], "datetime64[ns]")
     return scene_order(efficacy(n_clear, rows * columns), times)
 
 

@@ -7,7 +7,7 @@ from odc_bdc.compositing.block import CompositeBlock, Composited, composite_bloc
 from odc_bdc.compositing.cube import composite_cube, harmonise, index_pixels, recode_quality
 from odc_bdc.compositing.dataset import composite
 from odc_bdc.compositing.encoding import convert_encoding
-from odc_bdc.compositing.ordering import efficacy, scene_order
+from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
 
 COMPOSITE_VERSION = "1"
 """Raised whenever a change alters pixels: it enters the ids of built datasets."""
@@ -24,5 +24,7 @@ __all__ = [
     "harmonise",
     "index_pixels",
     "recode_quality",
+    "reference_order",
     "scene_order",
+    "time_order",
 ]

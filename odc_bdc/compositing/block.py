@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from odc_bdc.compositing.functions import Observations, empty_value
 from odc_bdc.cube import DATASOURCE, PROVENANCE, Measurement
 from odc_bdc.function import CompositeFunction, Rounding
 from odc_bdc.quality import QualityPolicy
@@ -26,12 +29,15 @@ class CompositeBlock:
         How to composite; `rounding` None means the function's own.
     nodata
         Nodata value by band, the quality band included; None where a band has none.
+    common
+        Name of the band for each common name that the function has to know.
     """
 
     function: CompositeFunction
     quality: QualityPolicy
-    nodata: Mapping[str, int | None]
+    nodata: Mapping[str, float | None]
     rounding: Rounding | None = None
+    common: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ def composite_block(
     Parameters
     ----------
     bands
-        Integer arrays (time, y, x) by name.
+        Integer or floating point arrays (time, y, x) by name; NaN is no data. No time is allowed:
+        the image is empty then.
     quality
         Integer array (time, y, x) of the quality band.
     how
@@ -81,43 +88,52 @@ def composite_block(
     days_of_year
         1 to 366 for each time; what PROVENANCE tells.
     order
-        Positions along time, best scene first; only looked at by functions that pick a date.
+        Positions along time in the function's ordering, the first to be preferred first.
     datasources
         0 to 254 for each time, what DATASOURCE tells; None for no such band.
 
     Returns
     -------
     Composited
-        Bands in their own dtypes, their nodata (or 0) where nothing could be computed. Functions
-        that pick a date give the quality band too, and PROVENANCE and DATASOURCE, their nodata
-        where there is no data. Where no observation is clear they take the first of the order that
-        has data, though cloudy.
+        Bands in their own dtypes, or the function's; their nodata (or 0, or NaN) where nothing
+        could be computed. Functions that pick a date give the quality band too, and PROVENANCE and
+        DATASOURCE, their nodata where there is no data.
     """
-    shape = quality.shape
-    has_data = np.ones(shape, dtype=bool)
+    has_data = np.ones(quality.shape, dtype=bool)
     for name, band in bands.items():
-        nodata = how.nodata.get(name)
-        if nodata is not None:
-            has_data &= band != nodata
+        has_data &= _has_data(band, how.nodata.get(name))
     clear = has_data & how.quality.is_clear(quality)
     counts = _count(clear), _count(has_data & how.quality.has_data(quality))
-    if how.function.picks_date:
-        picked = _first(clear, order)
-        unclear = picked < 0
-        picked[unclear] = _first(has_data[:, unclear], order)
-        every = {**bands, how.quality.band: quality}
-        out = {n: _take(b, picked, how.nodata.get(n)) for n, b in every.items()}
-        provenance = _take_time(days_of_year, picked, PROVENANCE)
-        source = None if datasources is None else _take_time(datasources, picked, DATASOURCE)
-        return Composited(out, *counts, provenance, source)
-    reduce = _mean if how.function.name == "AVG" else _median
-    rounding = how.rounding or how.function.rounding or "half_even"
-    n = clear.sum(axis=0)
-    out = {
-        name: _store(reduce(band, clear, n), n, band.dtype, how.nodata.get(name), rounding)
-        for name, band in bands.items()
-    }
-    return Composited(out, *counts)
+    seen = Observations(
+        bands,
+        how.nodata,
+        clear,
+        has_data,
+        np.asarray(order, dtype=np.intp),
+        how.common,
+        how.function,
+        how.rounding or how.function.rounding or "half_even",
+    )
+    compute = _implementation(how.function.implementation)
+    result = compute(seen, **dict(how.function.parameters))
+    if not how.function.picks_date:
+        return Composited(dict(result), *counts)
+    every = {**bands, how.quality.band: quality}
+    out = {n: _take(b, result, how.nodata.get(n)) for n, b in every.items()}
+    provenance = _take_time(days_of_year, result, PROVENANCE)
+    source = None if datasources is None else _take_time(datasources, result, DATASOURCE)
+    return Composited(out, *counts, provenance, source)
+
+
+@cache
+def _implementation(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    return cast("Callable[..., Any]", getattr(import_module(module), name))
+
+
+def _has_data(band: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    out = np.ones(band.shape, dtype=bool) if nodata is None else band != nodata
+    return out & ~np.isnan(band) if band.dtype.kind == "f" else out
 
 
 def _count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -125,22 +141,14 @@ def _count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     return out
 
 
-def _first(
-    mask: npt.NDArray[np.bool_], order: Sequence[int] | npt.NDArray[Any]
-) -> npt.NDArray[np.intp]:
-    """Give the position of the first true observation in `order`, or -1; time is axis 0."""
-    found = np.full(mask.shape[1:], -1, dtype=np.intp)
-    for position in reversed(np.asarray(order).tolist()):
-        found[mask[position]] = position
-    return found
-
-
 def _take(
-    stack: npt.NDArray[Any], picked: npt.NDArray[np.intp], nodata: int | None
+    stack: npt.NDArray[Any], picked: npt.NDArray[np.intp], nodata: float | None
 ) -> npt.NDArray[Any]:
-    """Take from each pixel's `picked` observation; nodata (or 0) where that is -1."""
+    """Take from each pixel's `picked` observation; nodata (or 0, or NaN) where that is -1."""
+    if not len(stack):
+        return np.full(picked.shape, empty_value(stack.dtype, nodata), dtype=stack.dtype)
     out: npt.NDArray[Any] = np.take_along_axis(stack, np.maximum(picked, 0)[np.newaxis], axis=0)[0]
-    out[picked < 0] = 0 if nodata is None else nodata
+    out[picked < 0] = empty_value(stack.dtype, nodata)
     return out
 
 
@@ -148,40 +156,6 @@ def _take_time(
     values: Sequence[int] | npt.NDArray[Any], picked: npt.NDArray[np.intp], band: Measurement
 ) -> npt.NDArray[Any]:
     """Take one of the values by time, for each pixel that of its `picked` observation."""
-    out: npt.NDArray[Any] = np.asarray(values, dtype=band.dtype)[np.maximum(picked, 0)]
-    out[picked < 0] = band.nodata
-    return out
-
-
-def _mean(
-    band: npt.NDArray[Any], clear: npt.NDArray[np.bool_], n: npt.NDArray[Any]
-) -> npt.NDArray[np.float64]:
-    total = np.sum(band, axis=0, where=clear, dtype=np.int64)
-    mean: npt.NDArray[np.float64] = total / np.maximum(n, 1)
-    return mean
-
-
-def _median(
-    band: npt.NDArray[Any], clear: npt.NDArray[np.bool_], n: npt.NDArray[Any]
-) -> npt.NDArray[np.float64]:
-    # What is not clear sorts behind all that is; a clear value as high as the filler is its equal.
-    ordered = np.sort(np.where(clear, band, np.iinfo(band.dtype).max), axis=0)
-    middle = [np.maximum(n - 1, 0) // 2, np.minimum(n // 2, np.maximum(n - 1, 0))]
-    low, high = (
-        np.take_along_axis(ordered, at[np.newaxis], axis=0)[0].astype(np.int64) for at in middle
-    )
-    out: npt.NDArray[np.float64] = (low + high) / 2.0
-    return out
-
-
-def _store(
-    values: npt.NDArray[np.float64],
-    n: npt.NDArray[Any],
-    dtype: npt.DTypeLike,
-    nodata: int | None,
-    rounding: Rounding,
-) -> npt.NDArray[Any]:
-    round_ = {"trunc": np.trunc, "half_even": np.rint, "floor": np.floor}[rounding]
-    out = round_(values).astype(dtype)
-    out[n == 0] = 0 if nodata is None else nodata
+    known = np.append(np.asarray(values, dtype=band.dtype), np.array(band.nodata, band.dtype))
+    out: npt.NDArray[Any] = known[picked]
     return out

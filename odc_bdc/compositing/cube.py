@@ -103,11 +103,12 @@ def composite_cube(
         ds = harmonise(ds, cube)
     image = composite(
         ds,
-        function=cube.function.name,
+        function=cube.function.to_dict(),
         quality=cube.quality,
         timeline=cube.timeline,
         rounding=cube.rounding,
         order=order,
+        common=cube.common,
     )
     for band in cube.indices:
         image[band.measurement.name] = _index(image, cube, band)

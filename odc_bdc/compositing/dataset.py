@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import date
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from odc_bdc.compositing.block import CompositeBlock, composite_block
-from odc_bdc.compositing.ordering import efficacy, scene_order
-from odc_bdc.cube import AUXILIARY, CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
+from odc_bdc.compositing.functions import empty_value
+from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
+from odc_bdc.cube import CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, check_rounding, composite_function
 from odc_bdc.quality import QualityPolicy
-from odc_bdc.timeline import Timeline
+from odc_bdc.timeline import Period, Timeline
 
 _DIMS = ("time", "y", "x")
 
@@ -23,34 +25,43 @@ _DIMS = ("time", "y", "x")
 def composite(
     ds: xr.Dataset,
     *,
-    function: str,
+    function: str | Mapping[str, Any],
     quality: QualityPolicy,
     timeline: Timeline | None = None,
     order: Sequence[int] | None = None,
     rounding: Rounding | None = None,
+    common: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Composite scenes over time.
 
     Parameters
     ----------
     ds
-        Scenes with dims (time, y, x), whatever the two spatial ones are called: integer bands, with
-        their nodata value in the attribute ``nodata`` (none if it is missing), and the quality
-        band. Times are UTC. Eager, or dask with chunks of any size: they do not change the result.
-        A coordinate ``datasource`` along time, 0 to 254, tells satellites apart.
+        Scenes with dims (time, y, x), whatever the two spatial ones are called: bands of integers
+        or floating point, with their nodata value in the attribute ``nodata`` (none if it is
+        missing; NaN is no data in any case), and the integer quality band. Times are UTC. Eager, or
+        dask with chunks of any size: they do not change the result. A coordinate ``datasource``
+        along time, 0 to 254, tells satellites apart.
     function
-        ``"MED"`` (median), ``"AVG"`` (mean) or ``"LCF"``, alias ``"STK"`` (stack, least cloud cover
-        first).
+        Name, or a mapping of name and parameters: ``"MED"`` (median), ``"AVG"`` (mean), ``"LCF"``,
+        alias ``"STK"`` (stack, least cloud cover first), ``"MEDSTK"`` (stack, nearest day first),
+        ``"P25,P50,P75"`` (percentiles), ``"MIN"``, ``"MAX"``, ``"RANGE"``, ``"STD"``, ``"COUNT"``,
+        ``"MAXNDVI"``, ``"MAXNDI"``, ``"GEOMED"`` (geometric median), ``"IDT"`` (latest scene), or
+        what another package adds; `odc_bdc.function` has their parameters.
     quality
         Which values of the quality band are clear.
     timeline
         Cuts time into periods; None makes one image of all.
     order
-        Order of the scenes for LCF: positions along time, best first. Default is by efficacy, the
-        share of clear pixels over the whole array given, ties to the later date.
+        Order of the scenes: positions along time, best first. Default is the function's own: for
+        LCF by efficacy, the share of clear pixels over the whole array given, ties to the later
+        date; for MEDSTK by distance to a day; for others by time.
     rounding
         Of means and medians between two integers: ``"trunc"`` (default of MED, as cube-builder),
         ``"half_even"`` (default of AVG) or ``"floor"``.
+    common
+        Names of the bands ``red``, ``nir`` and so on, for functions that have to know them;
+        default: the bands of these names.
 
     Returns
     -------
@@ -75,11 +86,13 @@ def composite(
     An observation counts as a whole: it is only clear where every band of `ds` has data.
     Rules: Brazil Data Cube, cube-builder 1.0 (`docs/why/semantics.md` says where we differ).
     """
+    chosen = composite_function(function)
     how = CompositeBlock(
-        composite_function(function),
+        chosen,
         quality,
         {str(name): _nodata(da, quality) for name, da in ds.data_vars.items()},
         rounding,
+        {name: (common or {}).get(name, name) for name in chosen.common_names},
     )
     _check(ds, how)
     starts = _period_starts(ds, timeline)
@@ -88,18 +101,21 @@ def composite(
     for start in _regular(starts, timeline):
         members = np.flatnonzero(starts == start)
         if members.size:
-            images.append(_composite_period(ds.isel(time=members), how, rank[members], start))
+            period = _period(ds["time"].values, timeline, start)
+            images.append(_composite_period(ds.isel(time=members), how, rank[members], period))
         else:
-            images.append(_empty(images[0], how, start))
+            images.append(_empty(images[0], start))
     return xr.concat(images, dim="time", join="override", combine_attrs="override")
 
 
-def _nodata(band: xr.DataArray, quality: QualityPolicy) -> int | None:
+def _nodata(band: xr.DataArray, quality: QualityPolicy) -> float | None:
     value = band.attrs.get("nodata", band.attrs.get("_FillValue"))
     if band.name == quality.band and quality.nodata is not None:
         value = quality.nodata
-    if value is None or value != value:  # noqa: PLR0124 (NaN: an integer band has none of it)
+    if value is None or value != value:  # noqa: PLR0124 (NaN is no data in any case)
         return None
+    if band.dtype.kind == "f":
+        return float(value)
     if not float(value).is_integer():
         raise InvalidValueError(f"band {band.name}: nodata {value} is not a whole number")
     return int(value)
@@ -121,18 +137,26 @@ def _check(ds: xr.Dataset, how: CompositeBlock) -> None:
     for name, band in ds.data_vars.items():
         if band.dims != reference.dims:
             raise InvalidValueError(f"band {name}: dims {band.dims}, not {reference.dims}")
-        if band.dtype.kind not in "iu":
+        _check_values(str(name), band.dtype, how)
+    for name, band_name in how.common.items():
+        if band_name not in ds.data_vars:
             raise InvalidValueError(
-                f"band {name}: dtype {band.dtype}; integer bands with a nodata value are needed"
+                f"{how.function.name} needs band {name!r}: give its name, common={{{name!r}: ...}}"
             )
-        nodata = how.nodata[str(name)]
-        if nodata is not None and not _fits(nodata, band.dtype):
-            raise InvalidValueError(f"band {name}: nodata {nodata} does not fit {band.dtype}")
 
 
-def _fits(value: int, dtype: np.dtype[Any]) -> bool:
-    info = np.iinfo(dtype)
-    return bool(info.min <= value <= info.max)
+def _check_values(name: str, dtype: np.dtype[Any], how: CompositeBlock) -> None:
+    kinds = "iu" if name == how.quality.band else "iuf"
+    if dtype.kind not in kinds:
+        raise InvalidValueError(
+            f"band {name}: dtype {dtype}; bands are of integers or floating point, the quality "
+            "band of integers"
+        )
+    nodata = how.nodata[name]
+    if nodata is not None and dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if not info.min <= nodata <= info.max:
+            raise InvalidValueError(f"band {name}: nodata {nodata} does not fit {dtype}")
 
 
 def _period_starts(ds: xr.Dataset, timeline: Timeline | None) -> npt.NDArray[np.datetime64]:
@@ -169,38 +193,39 @@ def _rank(order: Sequence[int] | None, n: int) -> npt.NDArray[np.intp]:
     return rank
 
 
+def _period(times: npt.NDArray[Any], timeline: Timeline | None, start: np.datetime64) -> Period:
+    """Give the period that starts on a day; without a timeline all that there is."""
+    found = timeline.period_of(cast("date", start.item())) if timeline is not None else None
+    if found is not None:
+        return found
+    days = times.astype("datetime64[D]")
+    return Period(days.min().item(), days.max().item())
+
+
 def _composite_period(
-    ds: xr.Dataset, how: CompositeBlock, rank: npt.NDArray[np.intp], start: np.datetime64
+    ds: xr.Dataset, how: CompositeBlock, rank: npt.NDArray[np.intp], period: Period
 ) -> xr.Dataset:
     """Make the image of one period, with a time axis of length one."""
     quality = how.quality.band
     names = [str(n) for n in ds.data_vars if n != quality]
     times = np.asarray(ds["time"].values)
-    clear = xr.apply_ufunc(
-        how.quality.is_clear, ds[quality], dask="parallelized", output_dtypes=[bool]
-    )
-    spatial = ds[quality].dims[1:]
-    n_clear = clear.sum(spatial) if how.function.picks_date else xr.zeros_like(ds["time"], int)
-    n_pixels = int(np.prod([ds.sizes[d] for d in spatial]))
     datasources = ds.coords["datasource"].values if "datasource" in ds.coords else None
+    order = np.argsort(rank) if rank[0] >= 0 else _order(times, how, period)
+    n_clear, n_pixels = _clear_pixels(ds, how, needed=order is None)
 
     def block(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
         *stacks, counts = arrays
         stacks = [np.ascontiguousarray(np.moveaxis(s, -1, 0)) for s in stacks]
-        best_first = (
-            np.argsort(rank)
-            if rank.size and rank[0] >= 0
-            else scene_order(efficacy(counts, n_pixels), times)
-        )
         image = composite_block(
             dict(zip(names, stacks[1:], strict=True)),
             stacks[0],
             how,
             days_of_year=_days_of_year(times),
-            order=best_first,
+            order=scene_order(efficacy(counts, n_pixels), times) if order is None else order,
             datasources=datasources,
         )
-        return tuple(image.by_name().values())
+        made = image.by_name()
+        return tuple(made[name] for name in columns)
 
     columns = _columns(ds, names, how)
     inputs = [ds[quality], *(ds[n] for n in names)]
@@ -216,13 +241,38 @@ def _composite_period(
         dask="parallelized",
         output_dtypes=[dtype for dtype, _ in columns.values()],
     )
+    start = np.datetime64(period.start, "D")
     return _labelled(dict(zip(columns, made, strict=True)), ds, how, columns, start)
 
 
-def _empty(image: xr.Dataset, how: CompositeBlock, start: np.datetime64) -> xr.Dataset:
+def _order(
+    times: npt.NDArray[Any], how: CompositeBlock, period: Period
+) -> npt.NDArray[np.intp] | None:
+    """Give the function's own order of scenes; None if that takes their efficacy."""
+    if how.function.ordering == "efficacy":
+        return None
+    if how.function.ordering == "reference_day":
+        return reference_order(times, period, dict(how.function.parameters).get("reference_day"))
+    return time_order(times)
+
+
+def _clear_pixels(ds: xr.Dataset, how: CompositeBlock, *, needed: bool) -> tuple[xr.DataArray, int]:
+    """Count the clear pixels of each scene over the whole array, and all pixels of one."""
+    quality = ds[how.quality.band]
+    spatial = quality.dims[1:]
+    n_pixels = int(np.prod([ds.sizes[d] for d in spatial]))
+    if not needed:
+        return xr.zeros_like(ds["time"], int), n_pixels
+    clear = xr.apply_ufunc(how.quality.is_clear, quality, dask="parallelized", output_dtypes=[bool])
+    return clear.sum(spatial), n_pixels
+
+
+def _empty(image: xr.Dataset, start: np.datetime64) -> xr.Dataset:
     """Give an image like another one for a period without a scene."""
-    fill = {**how.nodata, **{m.name: m.nodata for m in AUXILIARY.values()}}
-    blank = {str(n): xr.full_like(da, fill.get(str(n)) or 0) for n, da in image.data_vars.items()}
+    blank = {
+        str(name): xr.full_like(da, empty_value(da.dtype, da.attrs.get("nodata")))
+        for name, da in image.data_vars.items()
+    }
     time = image["time"].copy(data=[start.astype("datetime64[ns]")])
     return image.assign(blank).assign_coords(time=time)
 
@@ -230,11 +280,17 @@ def _empty(image: xr.Dataset, how: CompositeBlock, start: np.datetime64) -> xr.D
 def _columns(
     ds: xr.Dataset, names: list[str], how: CompositeBlock
 ) -> dict[str, tuple[Any, dict[Hashable, Any]]]:
-    """Give dtype and attributes of each output, in the order of `Composited.by_name`."""
-    kept = [*names, how.quality.band] if how.function.picks_date else names
-    out = {n: (ds[n].dtype, dict(ds[n].attrs)) for n in kept}
+    """Give dtype and attributes of each output, in the order of the image."""
     common = {k: v for k, v in ds[how.quality.band].attrs.items() if k in ("crs", "grid_mapping")}
-    for m in _extra(ds, how):
+    out: dict[str, tuple[Any, dict[Hashable, Any]]] = {}
+    for name in names:
+        for suffix in how.function.suffixes:
+            out[name + suffix] = _column(ds[name], how)
+    if how.function.picks_date:
+        out[how.quality.band] = ds[how.quality.band].dtype, dict(ds[how.quality.band].attrs)
+    for name, dtype in how.function.extra:
+        out[name] = np.dtype(dtype), {"units": "1", **common}
+    for m in _auxiliary(ds, how):
         attrs: dict[Hashable, Any] = {"units": m.units, **common}
         if m.nodata is not None:
             attrs["nodata"] = m.nodata
@@ -242,8 +298,18 @@ def _columns(
     return out
 
 
-def _extra(ds: xr.Dataset, how: CompositeBlock) -> list[Measurement]:
-    """Give the bands that a composite has besides those of the scenes, in their order."""
+def _column(band: xr.DataArray, how: CompositeBlock) -> tuple[Any, dict[Hashable, Any]]:
+    """Give dtype and attributes of what the function makes of a band."""
+    attrs = dict(band.attrs)
+    if how.function.is_difference:
+        attrs.pop("add_offset", None)
+    if how.function.dtype is None:
+        return band.dtype, attrs
+    return np.dtype(how.function.dtype), {**attrs, "nodata": np.nan}
+
+
+def _auxiliary(ds: xr.Dataset, how: CompositeBlock) -> list[Measurement]:
+    """Give the auxiliary bands that a composite has, in their order."""
     if not how.function.picks_date:
         return [CLEAROB, TOTALOB]
     sources = [DATASOURCE] if "datasource" in ds.coords else []

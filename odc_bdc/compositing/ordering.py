@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from odc_bdc.timeline import Period
+
 
 def efficacy(n_clear: npt.ArrayLike, n_pixels: int) -> npt.NDArray[np.float64]:
     """Give the share of clear pixels of each scene, in per cent, to two decimals.
@@ -42,3 +44,40 @@ def scene_order(efficacies: npt.ArrayLike, times: npt.ArrayLike) -> npt.NDArray[
     """
     instants: Any = np.asarray(times).astype("datetime64[ns]").astype(np.int64)
     return np.lexsort((-instants, -np.asarray(efficacies, dtype=np.float64)))
+
+
+def reference_order(
+    times: npt.ArrayLike, period: Period, day: int | None = None
+) -> npt.NDArray[np.intp]:
+    """Give the positions of the scenes by distance to a day of the period, the nearest first.
+
+    Of equals the earlier comes first, which is cube-builder's rule. (It counts the days from the
+    first scene of the period; here they count from the period's start, so that another scene does
+    not move the reference.)
+
+    Parameters
+    ----------
+    times
+        datetime64 by scene (UTC).
+    day
+        1 is the period's first day; None means its middle, the earlier of two.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> january = Period(date(2019, 1, 1), date(2019, 1, 31))
+    >>> days = np.array(["2019-01-03", "2019-01-13", "2019-01-18", "2019-01-19"], "datetime64[D]")
+    >>> reference_order(days, january).tolist()
+    [2, 1, 3, 0]
+    """
+    length = (period.end - period.start).days + 1
+    reference = np.datetime64(period.start, "D") + ((length + 1) // 2 if day is None else day) - 1
+    instants: Any = np.asarray(times).astype("datetime64[ns]").astype(np.int64)
+    days: Any = np.asarray(times).astype("datetime64[D]")
+    distance = np.abs((days - reference).astype(np.int64))
+    return np.lexsort((instants, distance))
+
+
+def time_order(times: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Give the positions of the scenes by time, the earliest first."""
+    return np.argsort(np.asarray(times).astype("datetime64[ns]"), kind="stable")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from odc_bdc.function import CompositeFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Encoding:
     """
 
     dtype: str
-    nodata: int | None = None
+    nodata: float | None = None
     scale: float | None = None
     offset: float | None = None
 
@@ -47,7 +51,7 @@ class Measurement:
 
     name: str
     dtype: str
-    nodata: int | None = None
+    nodata: float | None = None
     units: str = "1"
     common_name: str | None = None
     aliases: tuple[str, ...] = ()
@@ -73,6 +77,28 @@ class Measurement:
             "flags_definition": self.flags_definition,
         }
         return doc | {key: value for key, value in optional.items() if value}
+
+
+def results(function: CompositeFunction, bands: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """Give the bands that a composite function makes of bands, in order."""
+    made = [_result(function, band, suffix) for band in bands for suffix in function.suffixes]
+    extra = (
+        Measurement(name, dtype, nodata=math.nan if dtype.startswith("float") else None)
+        for name, dtype in function.extra
+    )
+    return (*made, *extra)
+
+
+def _result(function: CompositeFunction, band: Measurement, suffix: str) -> Measurement:
+    dtype = function.dtype or band.dtype
+    return replace(
+        band,
+        name=band.name + suffix,
+        aliases=tuple(alias + suffix for alias in band.aliases),
+        dtype=dtype,
+        nodata=math.nan if dtype.startswith("float") else band.nodata,
+        offset=None if function.is_difference else band.offset,
+    )
 
 
 def measurement_keys(doc: Mapping[str, Any]) -> dict[str, Any]:

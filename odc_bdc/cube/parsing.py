@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from odc_bdc.cube.measurement import AUXILIARY, Measurement, measurement_keys
+from odc_bdc.cube.measurement import AUXILIARY, Measurement, measurement_keys, results
 from odc_bdc.cube.spec import CubeSpec, IndexBand, Source
 from odc_bdc.document import Faults, KeyPath
 from odc_bdc.errors import InvalidValueError, UnknownNameError
@@ -75,6 +75,7 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
     )
     _check_names(cube, faults)
     _check_own_name(cube, faults)
+    _check_function(cube, faults)
     _check_codings(cube, faults)
     faults.check()
     return cube
@@ -270,6 +271,26 @@ def _check_names(cube: CubeSpec, faults: Faults) -> None:
                 ("measurements",),
                 f"{label!r} stands for {times} bands, as name or as alias; a common name that "
                 "several bands share is none of their aliases",
+            )
+
+
+def _check_function(cube: CubeSpec, faults: Faults) -> None:
+    """See that the bands which the function has to know are there, where indices look for them."""
+    labels = {label for m in cube.bands for label in (*m.aliases, m.name)}
+    lacking = [name for name in cube.function.common_names if name not in labels]
+    if lacking:
+        faults.add(
+            ("function",),
+            f"{cube.function.name} needs a band with the name or alias {', '.join(lacking)}",
+        )
+    made = {m.name for m in results(cube.function, cube.bands)}
+    for number, index in enumerate(cube.indices):
+        gone = [name for _, name in index.bands if name not in made]
+        if gone:
+            faults.add(
+                ("outputs", "indices", number),
+                f"{index.index.name} is computed of {', '.join(gone)}, which {cube.function.name} "
+                "does not give",
             )
 
 

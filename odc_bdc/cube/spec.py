@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.cube.measurement import AUXILIARY, DATASOURCE, Measurement
+from odc_bdc.cube.measurement import AUXILIARY, DATASOURCE, Measurement, results
 from odc_bdc.document import Faults, check_against_schema, read_document
 from odc_bdc.grid import BBox, Grid, clip_geobox
 from odc_bdc.timeline import NAMED_TIMELINES, Timeline
@@ -160,7 +160,13 @@ class CubeSpec:
         quality = (self.quality_measurement,) if self.function.picks_date else ()
         computed = (band.measurement for band in self.indices)
         auxiliary = (self._auxiliary(name) for name in self.auxiliary)
-        return (*self.bands, *quality, *computed, *auxiliary)
+        return (*results(self.function, self.bands), *quality, *computed, *auxiliary)
+
+    @property
+    def common(self) -> dict[str, str]:
+        """The bands that the function has to know, by their common names."""
+        by_name = {label: m.name for m in reversed(self.bands) for label in (*m.aliases, m.name)}
+        return {name: by_name[name] for name in self.function.common_names}
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -202,7 +208,7 @@ class CubeSpec:
                 [s.product, self.datasource(s), s.quality.to_dict(), s.bands, s.where]
                 for s in self.sources
             ],
-            "function": self.function.name,
+            "function": self.function.to_dict(),
             "rounding": self.rounding or self.function.rounding,
             "quality": self.quality.to_dict(),
             "measurements": [
