@@ -10,6 +10,7 @@ from odc_bdc.timeline.period import Interval
 from odc_bdc.timeline.rule import Timeline
 
 NAMED_TIMELINES = {
+    "p1d": Timeline("cyclic", "day", 1),
     "p5d": Timeline("cyclic", "day", 5),
     "p8d": Timeline("cyclic", "day", 8),
     "p16d": Timeline("cyclic", "day", 16),
