@@ -44,5 +44,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("LFC", ["AVG", "MED", "LCF"])
     ', do you mean LCF?'
     """
-    near = get_close_matches(name, list(known), n=1)
+    near = get_close_matches(name, list(known), n=1, cutoff=0.65)
     return f", do you mean {near[0]}?" if near else ""

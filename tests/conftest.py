@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says nothing of the code on a busy machine.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
