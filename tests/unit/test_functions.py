@@ -293,3 +293,55 @@ def test_bad_function_is_named(function, message):
 def test_functions_read_back(given_as):
     function = composite_function(given_as)
     assert composite_function(function.to_dict()) == function
+
+
+PACKAGE = """
+import numpy as np
+from odc_bdc.function import CompositeFunction
+
+SECOND = CompositeFunction("SECOND", "my_functions:second", picks_date=True)
+SUM = CompositeFunction("SUM", "my_functions:total", parameters=(("times", 1),))
+
+def second(seen):
+    n = np.cumsum(seen.clear[seen.order], axis=0)
+    return np.where(n.max(axis=0) >= 2, seen.order[np.argmax(n == 2, axis=0)], -1)
+
+def total(seen, *, times):
+    return {name: (band * seen.clear).sum(axis=0) * times for name, band in seen.bands.items()}
+"""
+
+
+@pytest.fixture
+def other_package(tmp_path, monkeypatch):
+    """Install a distribution with functions of its own."""
+    from odc_bdc.function import _functions
+
+    (tmp_path / "my_functions.py").write_text(PACKAGE, "utf-8")
+    info = tmp_path / "my_functions-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-functions\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[odc_bdc.composite_functions]\nSECOND = my_functions:SECOND\nSUM = my_functions:SUM\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _functions.cache_clear()
+    yield
+    _functions.cache_clear()
+
+
+def test_other_packages_add_functions(other_package):
+    ds = stack().astype(dict.fromkeys(("red", "nir", "swir16"), "int32"))
+    ds.Q.attrs["nodata"] = 0
+    second = composite(ds, function="second", quality=QUALITY)
+    first = composite(ds, function={"name": "IDT"}, quality=QUALITY)
+    assert set(second.data_vars) == set(first.data_vars)
+    clear = (ds.Q == 127).cumsum("time")
+    wanted = ds.red.where((clear == 2) & (ds.Q == 127)).max("time")
+    np.testing.assert_array_equal(
+        second.red.isel(time=0).where(second.PROVENANCE.isel(time=0) > 0), wanted
+    )
+    doubled = composite(ds, function={"name": "SUM", "times": 2}, quality=QUALITY)
+    total = 2 * ds.red.where(ds.Q == 127, 0).sum("time")
+    np.testing.assert_array_equal(doubled.red.isel(time=0), total)
+    with pytest.raises(OdcBdcError, match=r"known: AVG, MED, .*SECOND, SUM, Pnn"):
+        composite_function("NONE")

@@ -1,0 +1,95 @@
+"""Every composite function: built, composited on xarray, and as a virtual product, bit for bit."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from odc.geo.xr import xr_zeros
+
+from odc_bdc import CubeSpec, composite_cube, database
+from odc_bdc.building import build_cube
+from odc_bdc.function import _OWN
+from odc_bdc.indexing import add_products, find_recipe, index_items
+from odc_bdc.planning import plan_cube
+from odc_bdc.product import product_document
+from odc_bdc.scenes import demo_extent, make_scenes
+
+SIZE = 40
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DEFINITION = yaml.safe_load(
+    (Path(str(files("odc_bdc.product_defs"))) / "cubes" / "CB4_64_1M_STK_v1.yaml").read_text(
+        "utf-8"
+    )
+)
+SPECIAL = ("P25,P50,P75", "P10", {"name": "STD", "ddof": 1, "min_count": 2})
+FUNCTIONS = [f.name for f in _OWN if "swir16" not in f.common_names] + [*SPECIAL]
+
+
+@pytest.fixture(scope="module")
+def indexed(fresh_index, tmp_path_factory):
+    """Give an index with the scenes of one tile and month."""
+    folder = tmp_path_factory.mktemp("scenes")
+    make_scenes(folder, size=SIZE, tiles=("007004",), start=date(2020, 1, 1), end=date(2020, 1, 31))
+    with database.open_datacube(fresh_index("postgis")) as dc:
+        add_products(dc, [product_document("CB4_WFI_L4_SR_1")])
+        assert index_items(dc, find_recipe("cb4_wfi_l4_sr"), [folder]).failed == []
+        yield dc
+
+
+def cube_of(function):
+    label = re.sub(r"\W+", "_", str(function))
+    return CubeSpec.from_dict(
+        DEFINITION
+        | {
+            "name": f"TEST_{label}",
+            "function": function,
+            "outputs": {},
+            "extent": list(demo_extent(SIZE, ("007004",))),
+        }
+    )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+def test_three_ways_give_the_same_pixels(indexed, tmp_path, function, recwarn):
+    from datacube.virtual import construct
+
+    cube = cube_of(function)
+    add_products(indexed, [cube.to_product()])
+    (task,) = plan_cube(indexed, cube, date(2020, 1, 1), date(2020, 1, 31))
+    assert build_cube(indexed, [task], tmp_path, now=lambda: NOW).failed == []
+    image = indexed.load(datasets=[indexed.index.datasets.get(task.id)]).isel(time=0, drop=True)
+    assert list(image.data_vars) == [m.name for m in cube.outputs]
+
+    scenes = [indexed.index.datasets.get(s.id) for s in task.scenes]
+    stack = indexed.load(datasets=scenes, like=task.geobox)
+    wanted = composite_cube(stack, cube)
+    virtual = construct(
+        aggregate="odc_bdc.virtual.Composite",
+        group_by="odc_bdc.virtual.p1m",
+        function=cube.function.to_dict(),
+        quality=cube.quality.to_dict(),
+        common=cube.common,
+        input={
+            "product": cube.products[0],
+            "measurements": [m.name for m in cube.measurements],
+            "group_by": "time",
+        },
+    ).load(
+        indexed,
+        time=("2020-01-01", "2020-01-31"),
+        like=task.geobox,
+        dask_chunks={"time": 1, "x": 23},
+    )
+    assert set(virtual.data_vars) == set(image.data_vars)
+    for m in cube.outputs:
+        assert image[m.name].dtype == m.dtype
+        for other in (wanted, virtual.compute()):
+            np.testing.assert_array_equal(other[m.name].values[0], image[m.name].values, m.name)
+    assert (image.CLEAROB.values > 0).any()
+    assert xr_zeros(task.geobox).shape == image.CLEAROB.shape
