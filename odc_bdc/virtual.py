@@ -40,7 +40,7 @@ from odc_bdc.cube.measurement import measurement_keys, results
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, composite_function
 from odc_bdc.quality import QualityPolicy
-from odc_bdc.timeline import NAMED_TIMELINES, Timeline
+from odc_bdc.timeline import NAMED_TIMELINES, Timeline, find_timeline
 
 
 class Composite(Transformation):
@@ -52,6 +52,9 @@ class Composite(Transformation):
         As of `odc_bdc.composite`.
     quality
         Keys of `odc_bdc.QualityPolicy`.
+    timeline
+        That of ``group_by``, by name or in the BDC's form, for functions that look at the period
+        (``MEDSTK``); without it, a period lasts from its first to its last scene.
     cube
         Instead of these, a shipped cube by name or the YAML file of one: the input must be scenes
         from `Harmonise` then, and the outputs are the cube's.
@@ -69,6 +72,7 @@ class Composite(Transformation):
         rounding: Rounding | None = None,
         cube: str | None = None,
         common: Mapping[str, str] | None = None,
+        timeline: str | Mapping[str, Any] | None = None,
     ) -> None:
         if (cube is None) != (function is not None and quality is not None) or (cube and rounding):
             raise InvalidValueError("a Composite takes either `function` and `quality`, or `cube`")
@@ -76,6 +80,7 @@ class Composite(Transformation):
         if self._cube is None:
             self._function = composite_function(function or "")
             self._common = dict(common or {})
+            self._timeline = None if timeline is None else find_timeline(timeline)
             self._quality = QualityPolicy.from_dict(quality or {})
             self._rounding = rounding
 
@@ -106,6 +111,7 @@ class Composite(Transformation):
                 quality=self._quality,
                 rounding=self._rounding,
                 common=self._common,
+                timeline=self._timeline,
             )
         return image.isel(time=0, drop=True)
 

@@ -75,6 +75,7 @@ def test_three_ways_give_the_same_pixels(indexed, tmp_path, function, recwarn):
         function=cube.function.to_dict(),
         quality=cube.quality.to_dict(),
         common=cube.common,
+        timeline="p1m",
         input={
             "product": cube.products[0],
             "measurements": [m.name for m in cube.measurements],

@@ -330,8 +330,8 @@ def other_package(tmp_path, monkeypatch):
 
 
 def test_other_packages_add_functions(other_package):
-    ds = stack().astype(dict.fromkeys(("red", "nir", "swir16"), "int32"))
-    ds.Q.attrs["nodata"] = 0
+    ds = stack()
+    ds = ds.assign({b: ds[b].astype("int32") for b in ("red", "nir", "swir16")})
     second = composite(ds, function="second", quality=QUALITY)
     first = composite(ds, function={"name": "IDT"}, quality=QUALITY)
     assert set(second.data_vars) == set(first.data_vars)
