@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +19,7 @@ from odc_bdc.spectral_index import spectral_index
 from odc_bdc.timeline import find_timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -77,6 +76,7 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
     _check_own_name(cube, faults)
     _check_function(cube, faults)
     _check_codings(cube, faults)
+    _check_saturation(doc["sources"], cube, faults)
     faults.check()
     return cube
 
@@ -111,7 +111,7 @@ def _sources(doc: Mapping[str, Any], quality: QualityPolicy, part: _Parts) -> tu
         policy = part.of(path, QualityPolicy.from_dict, own) if own else quality
         policy = policy or quality
         if not own:
-            policy = replace(quality, band=bands.get(quality.band, quality.band))
+            policy = quality.rename(bands)
         bands[quality.band] = policy.band
         pairs = tuple(sorted((ours, theirs) for ours, theirs in bands.items() if ours != theirs))
         where = tuple(sorted((given.get("where") or {}).items()))
@@ -171,11 +171,11 @@ def _check_sources(
     for source in sources:
         known = shipped[source.product]
         if known and source.band(name) not in known:
-            faults.add(
-                path,
-                f"product {source.product} has no measurement {source.band(name)!r}; it has "
-                f"{', '.join(known)}",
-            )
+            faults.add(path, _lacks(source.product, source.band(name), known))
+
+
+def _lacks(product: str, band: str, known: Iterable[str]) -> str:
+    return f"product {product} has no measurement {band!r}; it has {', '.join(known)}"
 
 
 def _check_nodata(measurement: Measurement, path: KeyPath, faults: Faults) -> None:
@@ -304,3 +304,23 @@ def _check_codings(cube: CubeSpec, faults: Faults) -> None:
             "sources code quality otherwise, so the cube's own coding needs values for `clear`, "
             "`not_clear` and `nodata`",
         )
+
+
+def _check_saturation(given: Sequence[Mapping[str, Any]], cube: CubeSpec, faults: Faults) -> None:
+    """See that bands of saturation are the products' own, and that nothing is made of them."""
+    for number, source in enumerate(cube.sources):
+        saturation = source.quality.saturation
+        if saturation is None:
+            continue
+        own: KeyPath = ("sources", number) if given[number].get("quality") else ()
+        path = (*own, "quality", "saturation", "band")
+        known = shipped_measurements(source.product)
+        if known and saturation.band not in known:
+            faults.add(path, _lacks(source.product, saturation.band, known))
+        taken = [m.name for m in cube.measurements if source.band(m.name) == saturation.band]
+        if taken:
+            faults.add(
+                path,
+                f"{saturation.band!r} is measurement {taken[0]} as well; the band of saturation is "
+                "read beside the measurements, and no image has it",
+            )

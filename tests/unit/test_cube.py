@@ -20,6 +20,8 @@ from odc_bdc.product import shipped_products
 DEFINITIONS = Path(str(files("odc_bdc.product_defs")))
 STK = yaml.safe_load((DEFINITIONS / "cubes" / "CB4_64_16D_STK_v1.yaml").read_text("utf-8"))
 COMBINED = yaml.safe_load((DEFINITIONS / "cubes" / "S2LC8_30_16D_STK_v1.yaml").read_text("utf-8"))
+LC8 = yaml.safe_load((DEFINITIONS / "cubes" / "LC8_30_16D_MED_v1.yaml").read_text("utf-8"))
+RADSAT = {"band": "QA_RADSAT", "bits": [1, 2, 3, 4, 5, 6, 7]}
 CB4 = ["BAND13", "BAND14", "BAND15", "BAND16"]
 
 
@@ -265,6 +267,93 @@ def test_bad_combinations_are_named():
     unknown = with_change(["sources"], [{"product": "MY_SCENES"}])
     with pytest.raises(OdcBdcError, match="'BAND13' lacks `dtype`, and product MY_SCENES"):
         CubeSpec.from_dict(unknown)
+
+
+def test_confidence_saturation_and_dilation_of_a_cube():
+    more = {"confidence": {"cloud": "medium"}, "saturation": RADSAT, "dilation": 2}
+    plain = CubeSpec.from_dict(LC8)
+    cube = CubeSpec.from_dict(with_change(["quality"], LC8["quality"] | more, LC8))
+    policy = cube.sources[0].quality
+    assert policy.bands == ("QA_PIXEL", "QA_RADSAT")
+    assert policy == cube.quality
+    # The band of saturation is read, but neither composited nor written.
+    assert cube.measurements == plain.measurements
+    assert cube.to_product() == plain.to_product()
+    assert cube.recipe() != plain.recipe()
+
+
+def test_a_source_may_call_the_band_of_saturation_otherwise():
+    doc = with_change(["quality"], LC8["quality"] | {"saturation": RADSAT}, LC8)
+    theirs = {"QA_PIXEL": "qa", "QA_RADSAT": "radsat"}
+    source = {"product": "MY_SCENES", "bands": theirs}
+    cube = CubeSpec.from_dict(with_change(["sources"], [*doc["sources"], source], doc))
+    assert [s.quality.bands for s in cube.sources] == [("QA_PIXEL", "QA_RADSAT"), ("qa", "radsat")]
+    assert cube.sources[1].quality.same_codes(cube.quality)
+
+
+def test_only_one_source_may_tell_saturation():
+    doc = with_change(["sources", 2, "quality", "saturation"], RADSAT, COMBINED)
+    cube = CubeSpec.from_dict(doc)
+    assert [s.quality.bands[1:] for s in cube.sources] == [(), (), ("QA_RADSAT",)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "confidence",
+            {"clowd": "high"},
+            "quality.confidence.clowd: 'clowd' is no key here, do you mean cloud.; keys: cloud, ",
+        ),
+        (
+            "confidence",
+            {"cloud": "hihg"},
+            "quality.confidence.cloud: 'hihg' is not low, medium or high, or, for other bits",
+        ),
+        (
+            "confidence",
+            "high",
+            r"quality.confidence: 'high' is not .* \(a mapping of cloud, cloud_",
+        ),
+        (
+            "confidence",
+            {"snow": {"level": "low", "bits": [1, 3]}},
+            r"quality: confidence.snow.bits: \[1, 3\] are not two neighbours",
+        ),
+        ("saturation", {"band": "QA_RADSAT"}, "quality.saturation: 'bits' is a required property"),
+        ("saturation", RADSAT | {"bits": [70]}, "quality.saturation.bits.0: 70 is greater than"),
+        (
+            "saturation",
+            RADSAT | {"band": "RADSAT"},
+            "quality.saturation.band: product landsat_2_oli has no measurement 'RADSAT'; it has",
+        ),
+        (
+            "saturation",
+            RADSAT | {"band": "OLI_B2"},
+            "quality.saturation.band: 'OLI_B2' is measurement band2 as well",
+        ),
+        (
+            "saturation",
+            RADSAT | {"band": "QA_PIXEL"},
+            "quality: saturation.band: 'QA_PIXEL' is the",
+        ),
+        ("dilation", -1, r"quality.dilation: -1 is less .* \(a whole number of pixels, 0 or more"),
+        ("dilation", 1.5, "quality.dilation: 1.5 is not of type 'integer'"),
+        ("bits", False, "quality: `confidence` is read from bits: it needs `bits: true`"),
+    ],
+)
+def test_bad_quality_is_named(key, value, message):
+    doc = with_change(["quality", "confidence"], {"cloud": "high"}, LC8)
+    with pytest.raises(OdcBdcError, match=f"^my.yaml: {message}"):
+        CubeSpec.from_dict(with_change(["quality", key], value, doc), where="my.yaml")
+
+
+def test_bad_saturation_of_a_source_is_told_there():
+    doc = with_change(["sources", 2, "quality", "saturation"], RADSAT | {"band": "R"}, COMBINED)
+    with pytest.raises(
+        OdcBdcError, match=r"sources\.2\.quality\.saturation\.band: product landsat"
+    ):
+        CubeSpec.from_dict(doc)
 
 
 def test_all_faults_are_told_with_their_lines(tmp_path):
