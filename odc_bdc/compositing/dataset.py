@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import CompositeBlock, composite_block
+from odc_bdc.compositing.block import CompositeBlock, Composited
 from odc_bdc.compositing.ordering import efficacy, scene_order
+from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube import AUXILIARY, CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, check_rounding, composite_function
@@ -28,6 +29,7 @@ def composite(
     timeline: Timeline | None = None,
     order: Sequence[int] | None = None,
     rounding: Rounding | None = None,
+    parity: Parity | None = None,
 ) -> xr.Dataset:
     """Composite scenes over time.
 
@@ -51,6 +53,9 @@ def composite(
     rounding
         Of means and medians between two integers: ``"trunc"`` (default of MED, as cube-builder),
         ``"half_even"`` (default of AVG) or ``"floor"``.
+    parity
+        ``"cube-builder"`` composites MED and LCF as cube-builder 1.0 does, defects included, for
+        comparisons (`odc_bdc.compositing.parity`). The default order of the scenes stays ours.
 
     Returns
     -------
@@ -66,7 +71,8 @@ def composite(
     Raises
     ------
     InvalidValueError
-        If `ds`, `order` or `rounding` is not as described.
+        If `ds`, `order`, `rounding` or `parity` is not as described, or cube-builder could not do
+        what parity is asked for.
     UnknownNameError
         If there is no such function.
 
@@ -82,13 +88,15 @@ def composite(
         rounding,
     )
     _check(ds, how)
+    make = block_function(parity, how)
     starts = _period_starts(ds, timeline)
     rank = _rank(order, ds.sizes["time"])
     images: list[xr.Dataset] = []
     for start in _regular(starts, timeline):
         members = np.flatnonzero(starts == start)
         if members.size:
-            images.append(_composite_period(ds.isel(time=members), how, rank[members], start))
+            part = ds.isel(time=members)
+            images.append(_composite_period(part, how, rank[members], start, make))
         else:
             images.append(_empty(images[0], how, start))
     return xr.concat(images, dim="time", join="override", combine_attrs="override")
@@ -170,7 +178,11 @@ def _rank(order: Sequence[int] | None, n: int) -> npt.NDArray[np.intp]:
 
 
 def _composite_period(
-    ds: xr.Dataset, how: CompositeBlock, rank: npt.NDArray[np.intp], start: np.datetime64
+    ds: xr.Dataset,
+    how: CompositeBlock,
+    rank: npt.NDArray[np.intp],
+    start: np.datetime64,
+    make: Callable[..., Composited],
 ) -> xr.Dataset:
     """Make the image of one period, with a time axis of length one."""
     quality = how.quality.band
@@ -192,7 +204,7 @@ def _composite_period(
             if rank.size and rank[0] >= 0
             else scene_order(efficacy(counts, n_pixels), times)
         )
-        image = composite_block(
+        image = make(
             dict(zip(names, stacks[1:], strict=True)),
             stacks[0],
             how,
