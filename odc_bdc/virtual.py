@@ -69,6 +69,7 @@ class Composite(Transformation):
         self,
         function: str | Mapping[str, Any] | None = None,
         quality: Mapping[str, Any] | None = None,
+        *,
         rounding: Rounding | None = None,
         cube: str | None = None,
         common: Mapping[str, str] | None = None,

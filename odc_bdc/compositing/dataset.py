@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import date
 from typing import Any, cast
 
@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import CompositeBlock, composite_block
+from odc_bdc.compositing.block import CompositeBlock, Composited
 from odc_bdc.compositing.functions import empty_value
 from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
+from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube import CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, check_rounding, composite_function
@@ -31,6 +32,7 @@ def composite(
     order: Sequence[int] | None = None,
     rounding: Rounding | None = None,
     common: Mapping[str, str] | None = None,
+    parity: Parity | None = None,
 ) -> xr.Dataset:
     """Composite scenes over time.
 
@@ -62,6 +64,9 @@ def composite(
     common
         Names of the bands ``red``, ``nir`` and so on, for functions that have to know them;
         default: the bands of these names.
+    parity
+        ``"cube-builder"`` composites MED and LCF as cube-builder 1.0 does, defects included, for
+        comparisons (`odc_bdc.compositing.parity`). The default order of the scenes stays ours.
 
     Returns
     -------
@@ -77,7 +82,8 @@ def composite(
     Raises
     ------
     InvalidValueError
-        If `ds`, `order` or `rounding` is not as described.
+        If `ds`, `order`, `rounding` or `parity` is not as described, or cube-builder could not do
+        what parity is asked for.
     UnknownNameError
         If there is no such function.
 
@@ -95,14 +101,15 @@ def composite(
         {name: (common or {}).get(name, name) for name in chosen.common_names},
     )
     _check(ds, how)
+    make = block_function(parity, how)
     starts = _period_starts(ds, timeline)
     rank = _rank(order, ds.sizes["time"])
     images: list[xr.Dataset] = []
     for start in _regular(starts, timeline):
         members = np.flatnonzero(starts == start)
         if members.size:
-            period = _period(ds["time"].values, timeline, start)
-            images.append(_composite_period(ds.isel(time=members), how, rank[members], period))
+            part, period = ds.isel(time=members), _period(ds["time"].values, timeline, start)
+            images.append(_composite_period(part, how, rank[members], period, make))
         else:
             images.append(_empty(images[0], start))
     return xr.concat(images, dim="time", join="override", combine_attrs="override")
@@ -203,7 +210,11 @@ def _period(times: npt.NDArray[Any], timeline: Timeline | None, start: np.dateti
 
 
 def _composite_period(
-    ds: xr.Dataset, how: CompositeBlock, rank: npt.NDArray[np.intp], period: Period
+    ds: xr.Dataset,
+    how: CompositeBlock,
+    rank: npt.NDArray[np.intp],
+    period: Period,
+    make: Callable[..., Composited],
 ) -> xr.Dataset:
     """Make the image of one period, with a time axis of length one."""
     quality = how.quality.band
@@ -216,7 +227,7 @@ def _composite_period(
     def block(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
         *stacks, counts = arrays
         stacks = [np.ascontiguousarray(np.moveaxis(s, -1, 0)) for s in stacks]
-        image = composite_block(
+        image = make(
             dict(zip(names, stacks[1:], strict=True)),
             stacks[0],
             how,
