@@ -1,0 +1,221 @@
+"""From quality and bands to what counts: clear observations, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from odc_bdc.compositing.kernels import arrays
+from odc_bdc.compositing.kernels.jit import kernel
+from odc_bdc.compositing.kernels.strips import STRIP, data_row, observe_strip, store_count
+from odc_bdc.errors import InvalidValueError
+
+NODATA, SEEN, CLEAR = 0, 1, 2
+"""Entries of a quality table."""
+
+
+class Quality(Protocol):
+    """What `quality_table` asks: `odc_bdc.quality.QualityPolicy` can answer."""
+
+    def is_clear(self, quality: npt.NDArray[Any], /) -> npt.NDArray[np.bool_]:
+        """Tell which values are clear."""
+
+    def has_data(self, quality: npt.NDArray[Any], /) -> npt.NDArray[np.bool_]:
+        """Tell which values are not nodata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What `observe` finds.
+
+    Attributes
+    ----------
+    clear, has_data
+        bool (time, y, x).
+    clearob, totalob
+        uint8 (y, x): how many observations are clear, and how many have data and a quality that is
+        not nodata. Beyond 255 they stay 255.
+    """
+
+    clear: npt.NDArray[np.bool_]
+    has_data: npt.NDArray[np.bool_]
+    clearob: npt.NDArray[np.uint8]
+    totalob: npt.NDArray[np.uint8]
+
+
+def quality_table(policy: Quality, dtype: npt.DTypeLike) -> npt.NDArray[np.uint8]:
+    """Ask a policy once for each value that a quality band may have.
+
+    Parameters
+    ----------
+    policy
+        What says of an array of values which are clear and which are not nodata.
+    dtype
+        Of the quality band, an integer of 8 or 16 bits. Pixels of a wider one may be looked up by
+        the policy itself and given to `observe` as 0, 1, 2, with a table that says the same.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (256,) or (65536,): 0 nodata, 1 seen, 2 clear, by the value's bits read as unsigned.
+        What is clear is seen.
+
+    Raises
+    ------
+    InvalidValueError
+        If `dtype` is another.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind not in "iu" or kind.itemsize > 2:
+        raise InvalidValueError(f"a quality table is of an integer of 8 or 16 bits, not {kind}")
+    bits = np.arange(256**kind.itemsize, dtype=f"uint{8 * kind.itemsize}")
+    values = bits.view(kind.newbyteorder("="))
+    clear, seen = policy.is_clear(values), policy.has_data(values)
+    return np.where(clear, CLEAR, np.where(seen, SEEN, NODATA)).astype(np.uint8)
+
+
+def observe(
+    quality: npt.ArrayLike,
+    table: npt.NDArray[np.uint8],
+    bands: Sequence[npt.ArrayLike],
+    nodata: Sequence[float | None],
+    *,
+    threads: int = 1,
+) -> Observed:
+    """Tell which observations count.
+
+    An observation has data where every band differs from its nodata value, and NaN. It is clear
+    where it has data and the quality says so.
+
+    Parameters
+    ----------
+    quality
+        (time, y, x), integer of 8 or 16 bits.
+    table
+        What the values of `quality` mean, from `quality_table`.
+    bands
+        Arrays of the same shape and of any of `DTYPES`.
+    nodata
+        Of each band; None if it has none.
+    threads
+        How many work at it.
+
+    Raises
+    ------
+    InvalidValueError
+        If shapes, dtypes or nodata values do not fit.
+
+    Notes
+    -----
+    Rules: Semantics, "Observation" and "Counts" (`docs/why/semantics.md`).
+    """
+    shape = np.shape(quality)
+    codes, means = quality_codes(quality, table)
+    source = data_source(bands, nodata, shape, threads=threads)
+    has_data, clear = (np.empty(codes.shape, np.uint8) for _ in range(2))
+    clearob, totalob = (np.empty(codes.shape[1], np.uint8) for _ in range(2))
+    run = partial(_observe, codes, means, source, has_data, clear, clearob, totalob)
+    arrays.over_pixels(run, codes.shape[1], threads)
+    return Observed(
+        clear.view(np.bool_).reshape(shape),
+        has_data.view(np.bool_).reshape(shape),
+        clearob.reshape(shape[1:]),
+        totalob.reshape(shape[1:]),
+    )
+
+
+def quality_codes(
+    quality: npt.ArrayLike, table: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """Give a quality band as unsigned (time, pixels), and its table, both as kernels take them."""
+    codes = arrays.flat(quality, "quality", ("uint8", "int8", "uint16", "int16"))
+    size = 256**codes.dtype.itemsize
+    if np.shape(table) != (size,):
+        raise InvalidValueError(
+            f"the table of {codes.dtype} quality has {size} entries, not {np.shape(table)}"
+        )
+    unsigned = codes.view(f"uint{8 * codes.dtype.itemsize}")
+    return unsigned, arrays.read_only(table, np.uint8)
+
+
+Source = tuple[tuple[npt.NDArray[Any], ...], int, npt.NDArray[Any], npt.NDArray[Any], Any]
+"""Bands of one dtype, their number, nodata values, whether each has one, and what others say."""
+
+
+def data_source(
+    bands: Sequence[npt.ArrayLike],
+    nodata: Sequence[float | None],
+    shape: tuple[int, ...],
+    *,
+    known: npt.ArrayLike | None = None,
+    threads: int = 1,
+) -> Source:
+    """Give what a kernel needs to tell where there is data.
+
+    A kernel takes bands of one dtype. Those of the first band's dtype become it; what the others
+    say is worked out here, and joins `known`, a mask of what has data elsewhere.
+    """
+    if len(nodata) != len(bands):
+        raise InvalidValueError(f"{len(nodata)} nodata values are given for {len(bands)} bands")
+    groups: dict[Any, list[int]] = {}
+    for i, band in enumerate(bands):
+        groups.setdefault(np.asarray(band).dtype, []).append(i)
+    if not groups:
+        raise InvalidValueError("no band is given")
+    first, *others = groups.values()
+    for group in others:
+        source = _source([bands[i] for i in group], [nodata[i] for i in group], shape, known)
+        has_data = np.empty((shape[0], shape[1] * shape[2]), np.uint8)
+        arrays.over_pixels(partial(_has_data, source, has_data), has_data.shape[1], threads)
+        known = has_data.reshape(shape)
+    return _source([bands[i] for i in first], [nodata[i] for i in first], shape, known)
+
+
+def _source(
+    bands: Sequence[npt.ArrayLike],
+    nodata: Sequence[float | None],
+    shape: tuple[int, ...],
+    known: npt.ArrayLike | None,
+) -> Source:
+    flat = arrays.flat_bands(bands, shape)
+    values, checks = arrays.nodata_values(nodata, flat[0].dtype, len(bands))
+    if known is None:
+        known = np.empty((0, 0, 0), np.uint8)
+    return flat, len(bands), values, checks, arrays.flat_mask(known, np.asarray(known), "known")
+
+
+# quality (T, N), table, source -> has_data, clear (T, N) uint8, clearob, totalob (N,) uint8
+@kernel
+def _observe(
+    quality: Any,
+    table: Any,
+    source: Any,
+    has_data: Any,
+    clear: Any,
+    clearob: Any,
+    totalob: Any,
+    start: int,
+    stop: int,
+) -> None:
+    count, seen = np.zeros(STRIP, np.int16), np.zeros(STRIP, np.int16)
+    code = np.zeros(STRIP, np.uint8)
+    into = has_data, clear, count, seen, code
+    for p in range(start, stop, STRIP):
+        n = min(STRIP, stop - p)
+        observe_strip(quality, table, source, p, p, n, into)
+        store_count(count, n, clearob, p)
+        store_count(seen, n, totalob, p)
+
+
+# source -> has_data (T, N) uint8
+@kernel
+def _has_data(source: Any, has_data: Any, start: int, stop: int) -> None:
+    for t in range(has_data.shape[0]):
+        for p in range(start, stop, STRIP):
+            n = min(STRIP, stop - p)
+            data_row(source, t, p, n, has_data[t, p : p + n])
