@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from odc_bdc.compositing.functions import Observations, empty_value
+from odc_bdc.compositing import kernels
+from odc_bdc.compositing.functions import Observations
 from odc_bdc.cube import DATASOURCE, PROVENANCE, Measurement
+from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import CompositeFunction, Rounding
-from odc_bdc.quality import QualityPolicy
+from odc_bdc.quality import QualityPolicy, dilate
 
 _COUNT_LIMIT = 255
+
+
+Mask: TypeAlias = Callable[[Mapping[str, npt.NDArray[Any]], npt.NDArray[Any]], npt.NDArray[Any]]
+"""A user's own rule: bands by name and the quality band, all (time, y, x), to where observations
+may count (bool of that shape). It is asked block by block, so it should look at single pixels."""
+
+_CLASSES = np.arange(256, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,10 @@ class CompositeBlock:
         Nodata value by band, the quality band included; None where a band has none.
     common
         Name of the band for each common name that the function has to know.
+    scale
+        Scale and offset of reflectance by band, as far as they are known.
+    mask
+        A rule of the user's that observations must pass besides the quality policy.
     """
 
     function: CompositeFunction
@@ -38,6 +51,8 @@ class CompositeBlock:
     nodata: Mapping[str, float | None]
     rounding: Rounding | None = None
     common: Mapping[str, str] = field(default_factory=dict)
+    scale: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,8 @@ def composite_block(
     days_of_year: Sequence[int] | npt.NDArray[Any],
     order: Sequence[int] | npt.NDArray[Any],
     datasources: Sequence[int] | npt.NDArray[Any] | None = None,
+    classes: npt.NDArray[np.uint8] | None = None,
+    threads: int = 1,
 ) -> Composited:
     """Composite the observations of one period.
 
@@ -79,8 +96,8 @@ def composite_block(
     Parameters
     ----------
     bands
-        Integer or floating point arrays (time, y, x) by name; NaN is no data. No time is allowed:
-        the image is empty then.
+        Arrays (time, y, x) by name, of the types in `kernels.DTYPES`; NaN is no data. No time is
+        allowed: the image is empty then.
     quality
         Integer array (time, y, x) of the quality band.
     how
@@ -91,6 +108,12 @@ def composite_block(
         Positions along time in the function's ordering, the first to be preferred first.
     datasources
         0 to 254 for each time, what DATASOURCE tells; None for no such band.
+    classes
+        What the quality band says (`odc_bdc.quality.NODATA`, `SEEN`, `CLEAR`), where that takes
+        more than its pixels here: a second band, or the neighbours of a block. None means that the
+        policy is asked.
+    threads
+        How many work at it.
 
     Returns
     -------
@@ -98,31 +121,120 @@ def composite_block(
         Bands in their own dtypes, or the function's; their nodata (or 0, or NaN) where nothing
         could be computed. Functions that pick a date give the quality band too, and PROVENANCE and
         DATASOURCE, their nodata where there is no data.
+
+    Raises
+    ------
+    InvalidValueError
+        If shapes or types do not fit.
     """
-    has_data = np.ones(quality.shape, dtype=bool)
-    for name, band in bands.items():
-        has_data &= _has_data(band, how.nodata.get(name))
-    clear = has_data & how.quality.is_clear(quality)
-    counts = _count(clear), _count(has_data & how.quality.has_data(quality))
+    codes, table = _codes(quality, classes, how.quality)
+    asked: Any = {"how": how, "order": order, "threads": threads}
+    picked, image = _in_one_pass(bands, codes, table, **asked)
+    if image is None:
+        picked, image = _step_by_step(bands, quality, codes, table, **asked)
+    if picked is None:
+        return image
+    known = how.nodata.get(how.quality.band)
+    chosen = kernels.gather(_gatherable(quality), picked, nodata=known, threads=threads)
+    image.bands[how.quality.band] = chosen.astype(quality.dtype, copy=False)
+    provenance = _of_time(days_of_year, picked, PROVENANCE)
+    source = None if datasources is None else _of_time(datasources, picked, DATASOURCE)
+    return replace(image, provenance=provenance, datasource=source)
+
+
+def _codes(
+    quality: npt.NDArray[Any], classes: npt.NDArray[np.uint8] | None, policy: QualityPolicy
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """Give codes of 8 or 16 bits, and the class of each."""
+    if classes is not None:
+        return classes, _CLASSES
+    if policy.saturation is None and not policy.margin and quality.dtype.itemsize <= 2:
+        return quality, policy.table(quality.dtype)
+    return dilate(policy.classify(quality), policy.margin), _CLASSES
+
+
+def _in_one_pass(
+    bands: Mapping[str, npt.NDArray[Any]],
+    codes: npt.NDArray[Any],
+    table: npt.NDArray[np.uint8],
+    *,
+    how: CompositeBlock,
+    order: Sequence[int] | npt.NDArray[Any],
+    threads: int,
+) -> tuple[npt.NDArray[Any] | None, Composited | None]:
+    """Composite without masks in memory, if the function is one of those that a kernel fuses."""
+    asked = _asked(how, order)
+    if asked is None or how.mask or len({band.dtype for band in bands.values()}) > 1:
+        return None, None
+    nodata = [how.nodata.get(name) for name in bands]
+    found = kernels.composites(codes, table, list(bands.values()), nodata, **asked, threads=threads)
+    made = found.median or found.mean or found.first or ()
+    image = Composited(dict(zip(bands, made, strict=True)), found.clearob, found.totalob)
+    return found.picked, image
+
+
+def _asked(how: CompositeBlock, order: Sequence[int] | npt.NDArray[Any]) -> dict[str, Any] | None:
+    rounding = how.rounding or how.function.rounding
+    implementation = how.function.implementation.partition(":")[2]
+    if implementation in ("mean", "median"):
+        return {implementation: rounding}
+    if implementation == "first_clear":
+        fallback = dict(how.function.parameters)["cloudy_fallback"]
+        return {"order": np.asarray(order, dtype=np.intp), "fallback": fallback}
+    return None
+
+
+def _step_by_step(
+    bands: Mapping[str, npt.NDArray[Any]],
+    quality: npt.NDArray[Any],
+    codes: npt.NDArray[Any],
+    table: npt.NDArray[np.uint8],
+    *,
+    how: CompositeBlock,
+    order: Sequence[int] | npt.NDArray[Any],
+    threads: int,
+) -> tuple[npt.NDArray[Any] | None, Composited]:
+    """Say which observations are clear, then ask the function's implementation."""
+    nodata = [how.nodata.get(name) for name in bands]
+    observed = kernels.observe(codes, table, list(bands.values()), nodata, threads=threads)
+    clear, clearob = observed.clear, observed.clearob
+    if how.mask is not None:
+        clear = clear & _asked_mask(how.mask, bands, quality)
+        clearob = np.minimum(clear.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
     seen = Observations(
         bands,
         how.nodata,
+        how.scale,
         clear,
-        has_data,
+        observed.has_data,
         np.asarray(order, dtype=np.intp),
         how.common,
         how.function,
         how.rounding or how.function.rounding or "half_even",
+        threads,
     )
     compute = _implementation(how.function.implementation)
     result = compute(seen, **dict(how.function.parameters))
     if not how.function.picks_date:
-        return Composited(dict(result), *counts)
-    every = {**bands, how.quality.band: quality}
-    out = {n: _take(b, result, how.nodata.get(n)) for n, b in every.items()}
-    provenance = _take_time(days_of_year, result, PROVENANCE)
-    source = None if datasources is None else _take_time(datasources, result, DATASOURCE)
-    return Composited(out, *counts, provenance, source)
+        return None, Composited(dict(result), clearob, observed.totalob)
+    picked = np.asarray(result, dtype=np.int16)
+    out = {
+        name: kernels.gather(band, picked, nodata=how.nodata.get(name), threads=threads)
+        for name, band in bands.items()
+    }
+    return picked, Composited(out, clearob, observed.totalob)
+
+
+def _asked_mask(
+    mask: Mask, bands: Mapping[str, npt.NDArray[Any]], quality: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_]:
+    found = np.asarray(mask(bands, quality))
+    if found.shape != quality.shape or found.dtype != np.bool_:
+        raise InvalidValueError(
+            f"the mask function gives {found.dtype} of shape {found.shape}, not bool of shape "
+            f"{quality.shape}"
+        )
+    return found
 
 
 @cache
@@ -131,31 +243,12 @@ def _implementation(path: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", getattr(import_module(module), name))
 
 
-def _has_data(band: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    out = np.ones(band.shape, dtype=bool) if nodata is None else band != nodata
-    return out & ~np.isnan(band) if band.dtype.kind == "f" else out
+def _gatherable(quality: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return quality if quality.dtype.name in kernels.DTYPES else quality.astype(np.int32)
 
 
-def _count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    out: npt.NDArray[np.uint8] = np.minimum(mask.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
-    return out
-
-
-def _take(
-    stack: npt.NDArray[Any], picked: npt.NDArray[np.intp], nodata: float | None
+def _of_time(
+    values: Sequence[int] | npt.NDArray[Any], picked: npt.NDArray[Any], band: Measurement
 ) -> npt.NDArray[Any]:
-    """Take from each pixel's `picked` observation; nodata (or 0, or NaN) where that is -1."""
-    if not len(stack):
-        return np.full(picked.shape, empty_value(stack.dtype, nodata), dtype=stack.dtype)
-    out: npt.NDArray[Any] = np.take_along_axis(stack, np.maximum(picked, 0)[np.newaxis], axis=0)[0]
-    out[picked < 0] = empty_value(stack.dtype, nodata)
-    return out
-
-
-def _take_time(
-    values: Sequence[int] | npt.NDArray[Any], picked: npt.NDArray[np.intp], band: Measurement
-) -> npt.NDArray[Any]:
-    """Take one of the values by time, for each pixel that of its `picked` observation."""
-    known = np.append(np.asarray(values, dtype=band.dtype), np.array(band.nodata, band.dtype))
-    out: npt.NDArray[Any] = known[picked]
-    return out
+    nodata = int(band.nodata or 0)
+    return kernels.of_time(values, picked, dtype=band.dtype, nodata=nodata)

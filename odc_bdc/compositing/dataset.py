@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import CompositeBlock, Composited
+from odc_bdc.compositing.block import CompositeBlock, Composited, Mask
+from odc_bdc.compositing.checking import CLASSES, check_scenes
 from odc_bdc.compositing.functions import empty_value
 from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
 from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube import CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.function import Rounding, check_rounding, composite_function
-from odc_bdc.quality import QualityPolicy
+from odc_bdc.function import Rounding, composite_function
+from odc_bdc.quality import CLEAR, QualityPolicy, dilate
 from odc_bdc.timeline import Period, Timeline
-
-_DIMS = ("time", "y", "x")
 
 
 def composite(
@@ -32,7 +32,9 @@ def composite(
     order: Sequence[int] | None = None,
     rounding: Rounding | None = None,
     common: Mapping[str, str] | None = None,
+    mask: Mask | None = None,
     parity: Parity | None = None,
+    threads: int = 1,
 ) -> xr.Dataset:
     """Composite scenes over time.
 
@@ -64,6 +66,12 @@ def composite(
     common
         Names of the bands ``red``, ``nir`` and so on, for functions that have to know them;
         default: the bands of these names.
+    mask
+        A rule of your own that observations must pass besides the quality policy: a function of
+        the bands by name and the quality band, numpy arrays (time, y, x), that gives bool of that
+        shape. It is asked chunk by chunk, so it should look at single pixels.
+    threads
+        How many work at an eager array, or at each chunk of a dask array.
     parity
         ``"cube-builder"`` composites MED and LCF as cube-builder 1.0 does, defects included, for
         comparisons (`odc_bdc.compositing.parity`). The default order of the scenes stays ours.
@@ -99,9 +107,14 @@ def composite(
         {str(name): _nodata(da, quality) for name, da in ds.data_vars.items()},
         rounding,
         {name: (common or {}).get(name, name) for name in chosen.common_names},
+        {str(name): _scale(da) for name, da in ds.data_vars.items()},
+        mask,
     )
-    _check(ds, how)
+    check_scenes(ds, how)
     make = block_function(parity, how)
+    if parity is None:
+        make = partial(make, threads=threads)
+    ds = _with_classes(ds, how)
     starts = _period_starts(ds, timeline)
     rank = _rank(order, ds.sizes["time"])
     images: list[xr.Dataset] = []
@@ -115,6 +128,35 @@ def composite(
     return xr.concat(images, dim="time", join="override", combine_attrs="override")
 
 
+def _scale(band: xr.DataArray) -> tuple[float, float]:
+    scale, offset = band.attrs.get("scale_factor"), band.attrs.get("add_offset")
+    return float(scale or 1.0), float(offset or 0.0)
+
+
+def _with_classes(ds: xr.Dataset, how: CompositeBlock) -> xr.Dataset:
+    """Say what the quality means, where that takes a second band or the neighbours of a pixel."""
+    policy = how.quality
+    if CLASSES in ds.data_vars or (policy.saturation is None and not policy.margin):
+        return ds
+    extra = [ds[name] for name in policy.bands[1:]]
+    classes = xr.apply_ufunc(
+        policy.classify, ds[policy.band], *extra, dask="parallelized", output_dtypes=[np.uint8]
+    )
+    if policy.margin:
+        classes = classes.copy(data=_dilated(classes.data, policy.margin))
+    return ds.drop_vars(list(policy.bands[1:])).assign({CLASSES: classes})
+
+
+def _dilated(classes: Any, radius: int) -> Any:
+    if isinstance(classes, np.ndarray):
+        return dilate(classes, radius)
+    import dask.array as da  # noqa: PLC0415 (only where there is dask)
+
+    widened = partial(dilate, radius=radius)
+    depth = {0: 0, 1: radius, 2: radius}
+    return da.map_overlap(widened, classes, depth=depth, boundary=0, dtype=np.uint8)
+
+
 def _nodata(band: xr.DataArray, quality: QualityPolicy) -> float | None:
     value = band.attrs.get("nodata", band.attrs.get("_FillValue"))
     if band.name == quality.band and quality.nodata is not None:
@@ -126,44 +168,6 @@ def _nodata(band: xr.DataArray, quality: QualityPolicy) -> float | None:
     if not float(value).is_integer():
         raise InvalidValueError(f"band {band.name}: nodata {value} is not a whole number")
     return int(value)
-
-
-def _check(ds: xr.Dataset, how: CompositeBlock) -> None:
-    if how.rounding is not None:
-        check_rounding(how.rounding)
-    if how.quality.band not in ds.data_vars:
-        known = ", ".join(str(n) for n in ds.data_vars)
-        raise InvalidValueError(f"quality band {how.quality.band!r} is not in the dataset: {known}")
-    if len(ds.data_vars) < 2:
-        raise InvalidValueError("the dataset holds no band besides the quality band")
-    reference = ds[how.quality.band]
-    if reference.ndim != 3 or reference.dims[0] != "time":
-        raise InvalidValueError(f"dims are {reference.dims}, not {_DIMS}")
-    if ds.sizes["time"] == 0:
-        raise InvalidValueError("the dataset holds no scene: its time is empty")
-    for name, band in ds.data_vars.items():
-        if band.dims != reference.dims:
-            raise InvalidValueError(f"band {name}: dims {band.dims}, not {reference.dims}")
-        _check_values(str(name), band.dtype, how)
-    for name, band_name in how.common.items():
-        if band_name not in ds.data_vars:
-            raise InvalidValueError(
-                f"{how.function.name} needs band {name!r}: give its name, common={{{name!r}: ...}}"
-            )
-
-
-def _check_values(name: str, dtype: np.dtype[Any], how: CompositeBlock) -> None:
-    kinds = "iu" if name == how.quality.band else "iuf"
-    if dtype.kind not in kinds:
-        raise InvalidValueError(
-            f"band {name}: dtype {dtype}; bands are of integers or floating point, the quality "
-            "band of integers"
-        )
-    nodata = how.nodata[name]
-    if nodata is not None and dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        if not info.min <= nodata <= info.max:
-            raise InvalidValueError(f"band {name}: nodata {nodata} does not fit {dtype}")
 
 
 def _period_starts(ds: xr.Dataset, timeline: Timeline | None) -> npt.NDArray[np.datetime64]:
@@ -218,7 +222,8 @@ def _composite_period(
 ) -> xr.Dataset:
     """Make the image of one period, with a time axis of length one."""
     quality = how.quality.band
-    names = [str(n) for n in ds.data_vars if n != quality]
+    names = [str(n) for n in ds.data_vars if n not in (quality, CLASSES)]
+    classes = [ds[CLASSES]] if CLASSES in ds.data_vars else []
     times = np.asarray(ds["time"].values)
     datasources = ds.coords["datasource"].values if "datasource" in ds.coords else None
     order = np.argsort(rank) if rank[0] >= 0 else _order(times, how, period)
@@ -226,20 +231,22 @@ def _composite_period(
 
     def block(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
         *stacks, counts = arrays
-        stacks = [np.ascontiguousarray(np.moveaxis(s, -1, 0)) for s in stacks]
+        codes, *stacks = [np.ascontiguousarray(np.moveaxis(s, -1, 0)) for s in stacks]
+        known = {"classes": stacks.pop()} if classes else {}
         image = make(
-            dict(zip(names, stacks[1:], strict=True)),
-            stacks[0],
+            dict(zip(names, stacks, strict=True)),
+            codes,
             how,
             days_of_year=_days_of_year(times),
             order=scene_order(efficacy(counts, n_pixels), times) if order is None else order,
             datasources=datasources,
+            **known,
         )
         made = image.by_name()
         return tuple(made[name] for name in columns)
 
     columns = _columns(ds, names, how)
-    inputs = [ds[quality], *(ds[n] for n in names)]
+    inputs = [ds[quality], *(ds[n] for n in names), *classes]
     if any(a.chunks is not None for a in inputs):
         inputs = [a.chunk(time=-1) for a in inputs]
         n_clear = n_clear.chunk(time=-1)
@@ -274,6 +281,8 @@ def _clear_pixels(ds: xr.Dataset, how: CompositeBlock, *, needed: bool) -> tuple
     n_pixels = int(np.prod([ds.sizes[d] for d in spatial]))
     if not needed:
         return xr.zeros_like(ds["time"], int), n_pixels
+    if CLASSES in ds.data_vars:
+        return (ds[CLASSES] == CLEAR).sum(spatial), n_pixels
     clear = xr.apply_ufunc(how.quality.is_clear, quality, dask="parallelized", output_dtypes=[bool])
     return clear.sum(spatial), n_pixels
 
