@@ -4,7 +4,14 @@ Nothing here knows datacube, a database or a clock.
 """
 
 from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
-from odc_bdc.compositing.cube import composite_cube, harmonise, index_pixels, recode_quality
+from odc_bdc.compositing.cube import (
+    composite_cube,
+    harmonise,
+    index_pixels,
+    load_mask,
+    needs_classes,
+    recode_quality,
+)
 from odc_bdc.compositing.dataset import composite
 from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
@@ -23,6 +30,8 @@ __all__ = [
     "efficacy",
     "harmonise",
     "index_pixels",
+    "load_mask",
+    "needs_classes",
     "recode_quality",
     "reference_order",
     "scene_order",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.dataset import composite
+from odc_bdc.compositing.block import Mask
+from odc_bdc.compositing.checking import CLASSES
+from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source
 from odc_bdc.errors import InvalidValueError, UnknownNameError
@@ -59,6 +63,8 @@ def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.D
                 f"the scenes lack band {name!r} of product {origin.product}; they have {known}"
             )
         out[m.name] = _converted(ds[name], m, cube, origin)
+    if needs_classes(cube):
+        out[CLASSES] = quality_classes(ds, origin.quality)
     found = xr.Dataset(out, attrs={**ds.attrs, _MARK: cube.name})
     if len(cube.platforms) > 1:
         number = np.full(ds.sizes["time"], cube.datasource(origin), dtype="uint8")
@@ -67,7 +73,7 @@ def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.D
 
 
 def composite_cube(
-    ds: xr.Dataset, cube: CubeSpec, *, order: Sequence[int] | None = None
+    ds: xr.Dataset, cube: CubeSpec, *, order: Sequence[int] | None = None, threads: int = 1
 ) -> xr.Dataset:
     """Composite scenes as a cube's definition says: the pixels that a built cube has.
 
@@ -76,7 +82,7 @@ def composite_cube(
     ds
         Scenes from `harmonise`; those of several sources joined along time. Those of a cube's only
         source may come as `dc.load` gives them.
-    order
+    order, threads
         As of `odc_bdc.composite`.
 
     Returns
@@ -109,6 +115,8 @@ def composite_cube(
         rounding=cube.rounding,
         order=order,
         common=cube.common,
+        mask=load_mask(cube.mask),
+        threads=threads,
     )
     for band in cube.indices:
         image[band.measurement.name] = _index(image, cube, band)
@@ -126,7 +134,8 @@ def recode_quality(
     quality
         Integer array of any shape.
     said_by
-        The source's policy.
+        The source's policy; what it says of a second band or of neighbours does not enter here, but
+        into the classes of observations (`needs_classes`).
 
     Returns
     -------
@@ -136,7 +145,31 @@ def recode_quality(
     wanted = cube.quality_measurement
     if said_by.same_codes(cube.quality):
         return quality.astype(wanted.dtype, copy=False)
-    return said_by.recode(quality, cube.quality, wanted.dtype)
+    codes = replace(said_by, saturation=None, dilation=0)
+    return codes.recode(quality, cube.quality, wanted.dtype)
+
+
+def needs_classes(cube: CubeSpec) -> bool:
+    """Tell if the pixels of a quality band alone do not say what an observation is."""
+    return any(s.quality.saturation or s.quality.margin for s in cube.sources)
+
+
+def load_mask(path: str | None) -> Mask | None:
+    """Import a cube's mask function, ``module:function``.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no such function.
+    """
+    if path is None:
+        return None
+    module, _, name = path.partition(":")
+    try:
+        found: Mask = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise InvalidValueError(f"mask {path!r} cannot be imported: {e}") from e
+    return found
 
 
 def index_pixels(

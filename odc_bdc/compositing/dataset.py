@@ -136,15 +136,36 @@ def _scale(band: xr.DataArray) -> tuple[float, float]:
 def _with_classes(ds: xr.Dataset, how: CompositeBlock) -> xr.Dataset:
     """Say what the quality means, where that takes a second band or the neighbours of a pixel."""
     policy = how.quality
-    if CLASSES in ds.data_vars or (policy.saturation is None and not policy.margin):
-        return ds
+    plain = policy.saturation is None and not policy.margin
+    made = (
+        ds
+        if plain or CLASSES in ds.data_vars
+        else ds.assign({CLASSES: quality_classes(ds, policy)})
+    )
+    return made.drop_vars(list(policy.bands[1:]), errors="ignore")
+
+
+def quality_classes(ds: xr.Dataset, policy: QualityPolicy) -> xr.DataArray:
+    """Give the class of each observation, what is not clear widened as the policy says.
+
+    Parameters
+    ----------
+    ds
+        Holds the policy's bands, dims (time, y, x), eager or dask.
+
+    Returns
+    -------
+    xarray.DataArray
+        uint8: `odc_bdc.quality.NODATA`, `SEEN`, `CLEAR`. It does not depend on chunks.
+    """
     extra = [ds[name] for name in policy.bands[1:]]
-    classes = xr.apply_ufunc(
+    classes: xr.DataArray = xr.apply_ufunc(
         policy.classify, ds[policy.band], *extra, dask="parallelized", output_dtypes=[np.uint8]
     )
     if policy.margin:
         classes = classes.copy(data=_dilated(classes.data, policy.margin))
-    return ds.drop_vars(list(policy.bands[1:])).assign({CLASSES: classes})
+    classes.attrs = {}
+    return classes
 
 
 def _dilated(classes: Any, radius: int) -> Any:

@@ -66,6 +66,7 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
         extent=tuple(doc["extent"]) if doc.get("extent") else None,
         platform=doc.get("platform"),
         instrument=doc.get("instrument"),
+        mask=doc.get("mask"),
     )
     outputs = doc.get("outputs") or {}
     cube = cube.patch(

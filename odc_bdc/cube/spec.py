@@ -95,6 +95,9 @@ class CubeSpec:
         stores them. Scenes that store them otherwise are converted.
     indices, auxiliary
         Bands that are computed besides.
+    mask
+        ``module:function`` of a rule of one's own that observations must pass (`Mask` of
+        `odc_bdc.compositing`).
     """
 
     name: str
@@ -114,6 +117,7 @@ class CubeSpec:
     extent: BBox | None = None
     platform: str | None = None
     instrument: str | None = None
+    mask: str | None = None
 
     @classmethod
     def from_yaml(cls, path: Path) -> CubeSpec:
@@ -179,6 +183,11 @@ class CubeSpec:
         named = (source.platform or self.platform for source in self.sources)
         return tuple(dict.fromkeys(name for name in named if name))
 
+    def read_bands(self, source: Source) -> tuple[str, ...]:
+        """Give the product's bands that a source's scenes are made of."""
+        own = [source.band(m.name) for m in self.measurements]
+        return (*own, *source.quality.bands[1:])
+
     def measurement(self, name: str) -> Measurement:
         """Give a measurement of the scenes by name."""
         return next(m for m in self.measurements if m.name == name)
@@ -216,6 +225,7 @@ class CubeSpec:
             ],
             "indices": [[i.measurement.name, i.bands] for i in self.indices],
             "auxiliary": self.auxiliary,
+            "mask": self.mask,
         }
         return json.dumps(doc, sort_keys=True)
 
@@ -233,9 +243,12 @@ class CubeSpec:
     def _virtual_input(self, source: Source) -> dict[str, Any]:
         scenes = {
             "product": source.product,
-            "measurements": [source.band(m.name) for m in self.measurements],
+            "measurements": list(self.read_bands(source)),
             "group_by": "time",
-            "resampling": {source.band(m.name): m.resampling for m in self.measurements},
+            "resampling": {
+                **{source.band(m.name): m.resampling for m in self.measurements},
+                **dict.fromkeys(source.quality.bands[1:], "nearest"),
+            },
             **dict(source.where),
         }
         return {
