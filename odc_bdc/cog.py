@@ -15,7 +15,7 @@ def write_cog(
     pixels: npt.NDArray[Any],
     geobox: GeoBox,
     *,
-    nodata: int | None,
+    nodata: float | None,
     blocksize: int = 512,
     level: int = 6,
     description: str | None = None,
@@ -25,11 +25,11 @@ def write_cog(
     Parameters
     ----------
     pixels
-        Integer array (y, x).
+        Array (y, x), of integers or floats.
     geobox
         Its pixel grid.
     nodata
-        Tag of the file; None for none.
+        Tag of the file, NaN for floats; None for none.
     level
         Of DEFLATE, 1 (quick) to 9.
     description

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,8 @@ class Encoding:
     dtype
         Name of the numpy type.
     nodata
-        Stored value that means no data; None if there is none.
+        Stored value that means no data; None if there is none. Floating types have none: NaN means
+        no data there.
     scale, offset
         None where the band does not say: then values are taken as they are.
     """
@@ -61,10 +63,15 @@ class Measurement:
         """How the band stores its values."""
         return Encoding(self.dtype, self.nodata, self.scale, self.offset or None)
 
+    @property
+    def missing(self) -> float | None:
+        """What stands where there is no data: NaN in floating types, else `nodata`."""
+        return math.nan if self.dtype.startswith("float") else self.nodata
+
     def to_odc(self) -> dict[str, Any]:
         """Write the measurement as an ODC product document has it."""
         doc: dict[str, Any] = {"name": self.name, "dtype": self.dtype}
-        doc["nodata"] = 0 if self.nodata is None else self.nodata
+        doc["nodata"] = 0 if self.missing is None else self.missing
         doc["units"] = self.units
         optional = {
             "aliases": list(self.aliases),
