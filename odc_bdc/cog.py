@@ -25,11 +25,11 @@ def write_cog(
     Parameters
     ----------
     pixels
-        Integer array (y, x).
+        Array (y, x), of integers or floats.
     geobox
         Its pixel grid.
     nodata
-        Tag of the file; None for none.
+        Tag of the file, NaN for floats; None for none.
     level
         Of DEFLATE, 1 (quick) to 9.
     description

@@ -54,7 +54,9 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
         If a file of a scene cannot be read.
     """
     cube, geobox = task.cube, task.geobox
-    out = {m.name: np.full(tuple(geobox.shape), m.nodata or 0, dtype=m.dtype) for m in cube.outputs}
+    out = {
+        m.name: np.full(tuple(geobox.shape), m.missing or 0, dtype=m.dtype) for m in cube.outputs
+    }
     passes = task.observations
     how = CompositeBlock(
         cube.function,

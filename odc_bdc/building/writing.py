@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from datetime import datetime
@@ -120,7 +121,7 @@ def _write_files(
             path,
             image[measurement.name],
             task.geobox,
-            nodata=measurement.nodata,
+            nodata=measurement.missing,
             description=measurement.name,
         )
         files[measurement.name] = read_header(str(path))
@@ -208,8 +209,10 @@ def stac_item(task: CompositeTask, properties: Mapping[str, Any]) -> pystac.Item
 
 def _asset(task: CompositeTask, measurement: Measurement) -> pystac.Asset:
     raster: dict[str, Any] = {"data_type": measurement.dtype}
-    if measurement.nodata is not None:
-        raster["nodata"] = measurement.nodata
+    missing = measurement.missing
+    if missing is not None:
+        # JSON has no NaN; STAC writes it as text.
+        raster["nodata"] = "nan" if math.isnan(missing) else missing
     if measurement.scale is not None:
         raster |= {"scale": measurement.scale, "offset": measurement.offset or 0.0}
     band = {"name": measurement.name}

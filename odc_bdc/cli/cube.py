@@ -139,11 +139,14 @@ def show(name: str, *, product: bool) -> None:
 
 def _summary(cube: CubeSpec) -> dict[str, str]:
     """Tell a cube in a few lines."""
+    from odc_bdc.spectral_index import FormulaIndex
+
     grid, this_year = cube.grid, date(2020, 1, 1)
     px, py = grid.pixel_size(cube.resolution)
     periods = list(cube.timeline.covering(this_year, this_year.replace(month=12, day=31)))
     labels = [cube.timeline.title(p) for p in periods]
     function = cube.function.name
+    formulas = [str(i.index) for i in cube.indices if isinstance(i.index, FormulaIndex)]
     return {
         "name": cube.name,
         "title": "; ".join(cube.title.values()),
@@ -157,6 +160,7 @@ def _summary(cube: CubeSpec) -> dict[str, str]:
         if cube.function.rounding
         else function,
         "bands": ", ".join(f"{m.name} ({m.dtype})" for m in cube.outputs),
+        **({"indices": "; ".join(formulas)} if formulas else {}),
     }
 
 

@@ -89,7 +89,8 @@ def composite_cube(
     -------
     xarray.Dataset
         The cube's outputs in their order; time holds the starts of the periods. Indices are
-        computed from the finished composite, int16 ten-thousandths, -9999 where there is no data.
+        computed from the finished composite: int16 ten-thousandths, -9999 where there is no data,
+        or float32, NaN where there is none, as the cube says.
 
     Raises
     ------
@@ -234,7 +235,7 @@ def _described(
 ) -> xr.DataArray:
     """Give a band the attributes that `dc.load` would, with the CRS of another."""
     said = {k: v for k, v in measurement.to_odc().items() if k not in ("name", "dtype", "aliases")}
-    if measurement.nodata is None:
+    if measurement.missing is None:
         del said["nodata"]
     out.attrs = {**said, **{k: v for k, v in given.items() if k in ("crs", "grid_mapping")}}
     return out

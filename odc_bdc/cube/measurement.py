@@ -20,13 +20,14 @@ class Encoding:
     dtype
         Name of the numpy type.
     nodata
-        Stored value that means no data; None if there is none.
+        Stored value that means no data; None if there is none. Floating types have none: NaN means
+        no data there.
     scale, offset
         None where the band does not say: then values are taken as they are.
     """
 
     dtype: str
-    nodata: float | None = None
+    nodata: int | None = None
     scale: float | None = None
     offset: float | None = None
 
@@ -51,7 +52,7 @@ class Measurement:
 
     name: str
     dtype: str
-    nodata: float | None = None
+    nodata: int | None = None
     units: str = "1"
     common_name: str | None = None
     aliases: tuple[str, ...] = ()
@@ -65,10 +66,15 @@ class Measurement:
         """How the band stores its values."""
         return Encoding(self.dtype, self.nodata, self.scale, self.offset or None)
 
+    @property
+    def missing(self) -> float | None:
+        """What stands where there is no data: NaN in floating types, else `nodata`."""
+        return math.nan if self.dtype.startswith("float") else self.nodata
+
     def to_odc(self) -> dict[str, Any]:
         """Write the measurement as an ODC product document has it."""
         doc: dict[str, Any] = {"name": self.name, "dtype": self.dtype}
-        doc["nodata"] = 0 if self.nodata is None else self.nodata
+        doc["nodata"] = 0 if self.missing is None else self.missing
         doc["units"] = self.units
         optional = {
             "aliases": list(self.aliases),
@@ -82,11 +88,7 @@ class Measurement:
 def results(function: CompositeFunction, bands: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """Give the bands that a composite function makes of bands, in order."""
     made = [_result(function, band, suffix) for band in bands for suffix in function.suffixes]
-    extra = (
-        Measurement(name, dtype, nodata=math.nan if dtype.startswith("float") else None)
-        for name, dtype in function.extra
-    )
-    return (*made, *extra)
+    return (*made, *(Measurement(name, dtype) for name, dtype in function.extra))
 
 
 def _result(function: CompositeFunction, band: Measurement, suffix: str) -> Measurement:
@@ -96,7 +98,7 @@ def _result(function: CompositeFunction, band: Measurement, suffix: str) -> Meas
         name=band.name + suffix,
         aliases=tuple(alias + suffix for alias in band.aliases),
         dtype=dtype,
-        nodata=math.nan if dtype.startswith("float") else band.nodata,
+        nodata=None if dtype.startswith("float") else band.nodata,
         offset=None if function.is_difference else band.offset,
     )
 

@@ -196,24 +196,32 @@ def _indices(given: Sequence[Any], cube: CubeSpec, faults: Faults) -> tuple[Inde
     for number, item in enumerate(given):
         path = ("outputs", "indices", number)
         wanted: dict[str, Any] = {"name": item} if isinstance(item, str) else item
-        index = _Parts(faults).of(path, spectral_index, wanted["name"])
+        index = _Parts(faults).of(path, spectral_index, wanted["name"], wanted.get("constants"))
         if index is None:
             continue
         chosen = dict(wanted.get("bands") or {})
         bands = {c: by_name.get(chosen.get(c, c)) for c in index.bands}
         lacking = [c for c, name in bands.items() if name is None]
-        if lacking or not set(chosen) <= set(index.bands):
+        strange = sorted(set(chosen) - set(index.bands))
+        if lacking or strange:
+            example = (
+                f"{{name: {index.name}, bands: {{{(lacking or index.bands)[0]}: MEASUREMENT}}}}"
+            )
             faults.add(
                 path,
                 f"{index.name} takes bands {', '.join(index.bands)}; "
-                f"{', '.join(lacking or sorted(set(chosen) - set(index.bands)))} is not known: "
-                f"write {{name: {index.name}, bands: {{{index.bands[0]}: MEASUREMENT}}}}",
+                f"{', '.join(lacking or strange)} is not known: write {example}",
             )
             continue
-        stored = Measurement(index.name, "int16", nodata=-9999, scale=0.0001)
         pairs = tuple((c, name) for c, name in bands.items() if name is not None)
-        out.append(IndexBand(index, pairs, stored))
+        out.append(IndexBand(index, pairs, _stored_index(index.name, wanted.get("dtype"))))
     return tuple(out)
+
+
+def _stored_index(name: str, dtype: str | None) -> Measurement:
+    if dtype == "float32":
+        return Measurement(name, dtype)
+    return Measurement(name, "int16", nodata=-9999, scale=0.0001)
 
 
 def _auxiliary(

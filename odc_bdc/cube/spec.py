@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from odc_bdc.cube.measurement import AUXILIARY, DATASOURCE, Measurement, results
 from odc_bdc.document import Faults, check_against_schema, read_document
 from odc_bdc.grid import BBox, Grid, clip_geobox
+from odc_bdc.spectral_index import FormulaIndex
 from odc_bdc.timeline import NAMED_TIMELINES, Timeline
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ class IndexBand:
     index: SpectralIndex
     bands: tuple[tuple[str, str], ...]
     measurement: Measurement
+
+    def recipe(self) -> list[Any]:
+        """Give all that decides on its pixels.
+
+        Of an index of spyndex the formula too: another release may have another.
+        """
+        said: list[Any] = [self.measurement.name, self.bands]
+        if self.measurement.dtype != "int16":
+            said.append(self.measurement.dtype)
+        if isinstance(self.index, FormulaIndex):
+            said += [self.index.formula, self.index.constants]
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +236,7 @@ class CubeSpec:
             "measurements": [
                 [m.name, *asdict(m.encoding).values(), m.resampling] for m in self.measurements
             ],
-            "indices": [[i.measurement.name, i.bands] for i in self.indices],
+            "indices": [i.recipe() for i in self.indices],
             "auxiliary": self.auxiliary,
             "mask": self.mask,
         }

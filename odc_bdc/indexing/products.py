@@ -173,5 +173,6 @@ def _add_product(dc: Datacube, doc: Mapping[str, Any]) -> None:
 
 
 def _comparable(doc: Mapping[str, Any]) -> Any:
-    # Through JSON, as the database stores it: keys become text, tuples lists.
-    return json.loads(json.dumps({k: v for k, v in doc.items() if v is not None}))
+    # Through JSON, as the database stores it: keys become text, tuples lists, NaN text.
+    told = json.dumps({k: v for k, v in doc.items() if v is not None})
+    return json.loads(told, parse_constant=str)

@@ -355,7 +355,8 @@ def _compare_coverage(body: bytes, sample: _Sample, request: _Request) -> str:
     expected = np.stack([data[name].values for name in names])
     if (got[0] == bands[0].nodata).all():
         return "blank: all pixels of the first band are nodata"
-    return _verdict((got == expected).all(axis=0), sample, request)
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    return _verdict(same.all(axis=0), sample, request)
 
 
 def _verdict(right: npt.NDArray[np.bool_], sample: _Sample, request: _Request) -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from datacube.utils.documents import read_documents
 from eodatasets3.validate import validate_dataset
 from odc.geo.geom import point
 
-from odc_bdc import OdcBdcError, composite_cube, find_cube
+from odc_bdc import CubeSpec, OdcBdcError, composite_cube, find_cube
 from odc_bdc.building import build_cube
 from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cog import write_cog
@@ -196,6 +197,40 @@ def test_files_of_an_image(built, root):
         with rasterio.open(folder / f"{task.item_id}_CLEAROB.tif") as src:
             assert src.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert not list((root / ".partial").glob("*"))
+
+
+def test_float_index_is_loaded_as_nan_where_there_is_no_data(indexed, tmp_path):
+    shipped = Path(str(files("odc_bdc.product_defs"))) / "cubes" / "CB4_64_16D_MED_v1.yaml"
+    doc = yaml.safe_load(shipped.read_text("utf-8")) | {"name": "OWN_CUBE"}
+    savi = {"name": "SAVI", "constants": {"L": 0.5}, "dtype": "float32"}
+    cube = CubeSpec.from_dict(doc | {"outputs": {"indices": [savi, "OSAVI"]}})
+    cube = cube.patch(extent=demo_extent(SIZE))
+    assert add_products(indexed, [cube.to_product()]) == ["OWN_CUBE"]
+    tasks = plan_cube(indexed, cube, date(2019, 12, 1), date(2019, 12, 31))
+    assert build_cube(indexed, tasks, tmp_path, now=lambda: NOW).failed == []
+    # The index has NaN as text, and knows it again.
+    assert add_products(indexed, [cube.to_product()]) == []
+    for task in tasks:
+        document = yaml.safe_load(document_path(task, tmp_path).read_text("utf-8"))
+        assert faults(document, cube.to_product()) == []
+        item = pystac.Item.from_file(image_folder(task, tmp_path) / f"{task.item_id}.json")
+        assert item.assets["SAVI"].extra_fields["raster:bands"] == [
+            {"data_type": "float32", "nodata": "nan"}
+        ]
+        image = load(indexed, datasets=[indexed.index.datasets.get(task.id)])
+        assert image.SAVI.dtype == "float32"
+        assert np.isnan(image.SAVI.attrs["nodata"])
+        red, nir = (image[b].where(image[b] != -9999) / 10000 for b in ("BAND15", "BAND16"))
+        wanted = 1.5 * (nir - red) / (nir + red + 0.5)
+        np.testing.assert_allclose(image.SAVI, wanted, rtol=1e-5, atol=1e-6)
+        assert wanted.notnull().any()
+        larger = task.geobox.pad(3)
+        padded = load(indexed, datasets=[indexed.index.datasets.get(task.id)], like=larger)
+        assert np.isnan(padded.SAVI.values[0, 0]).all()
+        stack = [indexed.index.datasets.get(s.id) for s in task.scenes]
+        composed = composite_cube(load(indexed, datasets=stack, like=task.geobox), cube)
+        for name in ("SAVI", "OSAVI"):
+            np.testing.assert_array_equal(image[name].values, composed[name].values)
 
 
 def test_large_images_have_overviews_of_chosen_pixels(tmp_path):

@@ -3,13 +3,15 @@
 import importlib.util
 import math
 from decimal import ROUND_DOWN, Decimal
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 
-from odc_bdc import OdcBdcError, composite_cube, find_cube, harmonise
+from odc_bdc import CubeSpec, OdcBdcError, composite_cube, find_cube, harmonise
 
 _spec = importlib.util.spec_from_file_location(
     "composite_oracle", Path(__file__).with_name("composite_oracle.py")
@@ -17,6 +19,7 @@ _spec = importlib.util.spec_from_file_location(
 oracle = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(oracle)
 
+DEFINITIONS = Path(str(files("odc_bdc.product_defs"))) / "cubes"
 COMBINED = find_cube("S2LC8_30_16D_STK_v1")
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 # By product: bands in that order, quality band, its codes, scale and offset, number of satellite.
@@ -174,6 +177,42 @@ def test_values_are_converted_before_they_are_composited():
         ds[name].values[:] = 17834
     ds.QA_PIXEL.values[:] = 21824
     assert composite_cube(ds, cube).band4.item() == 2904
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 1, "y": 2, "x": 3}])
+def test_float_index_is_nan_where_there_is_no_data(chunks):
+    savi = {"name": "SAVI", "constants": {"L": 0.5}, "dtype": "float32"}
+    doc = yaml.safe_load((DEFINITIONS / "CB4_64_16D_MED_v1.yaml").read_text("utf-8"))
+    cube = CubeSpec.from_dict(doc | {"outputs": {"indices": ["NDVI", savi, "OSAVI"]}})
+    # The second period has no scene.
+    times = np.array(["2020-01-02", "2020-02-05"], "datetime64[ns]")
+    rng = np.random.default_rng(8)
+    data = {}
+    for name in ("BAND13", "BAND14", "BAND15", "BAND16"):
+        values = rng.integers(1, 10000, (2, *SHAPE)).astype("int16")
+        values[:, 0, 0] = -9999
+        data[name] = (("time", "y", "x"), values, {"nodata": -9999, "crs": "EPSG:32723"})
+    data["CMASK"] = (("time", "y", "x"), np.full((2, *SHAPE), 127, "uint8"), {"nodata": 0})
+    ds = xr.Dataset(data, coords={"time": times})
+    image = composite_cube(ds.chunk(chunks) if chunks else ds, cube)
+    assert bool(image.SAVI.chunks) == bool(chunks)
+    image = image.compute()
+    assert image.SAVI.dtype == "float32"
+    assert image.OSAVI.dtype == "int16"
+    assert np.isnan(image.SAVI.attrs["nodata"])
+    assert image.SAVI.attrs["crs"] == "EPSG:32723"
+    assert "scale_factor" not in image.SAVI.attrs
+    assert image.sizes["time"] == 3
+    assert np.isnan(image.SAVI.values[1]).all()
+    assert (image.OSAVI.values[1] == -9999).all()
+    red, nir = (ds[b].values / 10000 for b in ("BAND15", "BAND16"))
+    for at, scene in ((0, 0), (2, 1)):
+        wanted = (1.5 * (nir - red) / (nir + red + 0.5))[scene]
+        wanted[0, 0] = np.nan
+        np.testing.assert_allclose(image.SAVI.values[at], wanted, rtol=1e-5, atol=1e-6)
+        osavi = ((nir - red) / (nir + red + 0.16))[scene] * 10000
+        osavi[0, 0] = -9999
+        assert np.abs(image.OSAVI.values[at] - osavi).max() <= 1
 
 
 def test_what_is_missing_is_named(stacks, joined):

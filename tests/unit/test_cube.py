@@ -1,14 +1,20 @@
 """Cube definitions, and what is rendered from them."""
 
 import copy
+import json
+import math
 import pickle
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from datacube.model import Measurement, Product
+from datacube.utils.serialise import jsonify_document
+from eodatasets3.validate import validate_product
 
 from odc_bdc import CubeSpec, OdcBdcError, find_cube
 from odc_bdc.cli import main
@@ -115,6 +121,87 @@ def test_common_names_are_aliases_only_where_they_are_unique():
     assert [m.common_name for m in cube.bands] == ["red", "rededge", "rededge"]
 
 
+SAVI = {"name": "savi", "constants": {"L": 0.5}, "dtype": "float32"}
+
+
+def with_indices(*indices):
+    return CubeSpec.from_dict(copy.deepcopy(STK) | {"outputs": {"indices": list(indices)}})
+
+
+def test_an_index_of_spyndex_is_a_band():
+    cube = with_indices("NDVI", "EVI2", SAVI)
+    first, second = cube.to_product()["measurements"][6:8]
+    assert first == {
+        "name": "EVI2", "dtype": "int16", "nodata": -9999, "units": "1", "scale_factor": 0.0001,
+    }  # fmt: skip
+    assert math.isnan(second.pop("nodata"))
+    assert second == {"name": "SAVI", "dtype": "float32", "units": "1"}
+    assert cube.indices[2].bands == (("nir", "BAND16"), ("red", "BAND15"))
+    assert pickle.loads(pickle.dumps(cube)) == cube  # noqa: S301 (our own bytes)
+
+
+def test_what_decides_on_an_index_is_in_the_recipe():
+    recipes = {
+        with_indices(index).recipe()
+        for index in (
+            "SAVI",
+            {"name": "SAVI", "dtype": "float32"},
+            {"name": "SAVI", "constants": {"L": 0.5}},
+            {"name": "SAVI", "bands": {"red": "BAND14"}},
+            "OSAVI",
+            "NDVI",
+            {"name": "NDVI", "dtype": "float32"},
+        )
+    }
+    assert len(recipes) == 7
+    # The same constant and type as spyndex and the cube have anyway.
+    said = {"name": "SAVI", "constants": {"L": 1}, "dtype": "int16"}
+    assert with_indices(said).recipe() == with_indices("SAVI").recipe()
+
+
+def test_ids_of_cubes_with_the_indices_of_the_bdc_stay():
+    recipe = json.loads(find_cube("CB4_64_16D_STK_v1").recipe())
+    assert recipe["indices"] == [
+        ["NDVI", [["nir", "BAND16"], ["red", "BAND15"]]],
+        ["EVI", [["nir", "BAND16"], ["red", "BAND15"], ["blue", "BAND13"]]],
+    ]
+
+
+def test_product_with_a_float_band_is_what_odc_takes(tmp_path):
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(STK | {"outputs": {"indices": [SAVI]}}))
+    done = CliRunner().invoke(main, ["cube", "show", "--product", str(tmp_path / "my.yaml")])
+    assert "nodata: .nan" in done.output
+    doc = yaml.safe_load(done.output)
+    Product.validate(doc)
+    errors = [m for m in validate_product(doc) if m.level.name == "error"]
+    assert [m.code for m in errors if m.code != "product_name"] == []
+    assert np.isnan(Measurement(**doc["measurements"][5]).nodata)
+
+
+def test_a_product_with_nan_equals_the_one_in_the_index():
+    from odc_bdc.indexing.products import _comparable
+
+    doc = with_indices(SAVI).to_product()
+    # As datacube writes it to the database.
+    stored = jsonify_document(doc)
+    assert stored["measurements"][5]["nodata"] == "NaN"
+    assert _comparable(stored) == _comparable(doc)
+
+
+def test_show_prints_formula_constants_and_type(tmp_path):
+    (tmp_path / "my.yaml").write_text(
+        yaml.safe_dump(STK | {"outputs": {"indices": ["NDVI", SAVI, "evi2"]}})
+    )
+    done = CliRunner().invoke(main, ["cube", "show", str(tmp_path / "my.yaml")])
+    assert "NDVI (int16), SAVI (float32), EVI2 (int16)" in done.output
+    assert done.output.splitlines()[-1] == (
+        "indices      SAVI = (1.0 + L) * (nir - red) / (nir + red + L), L = 0.5; "
+        "EVI2 = g * (nir - red) / (nir + 2.4 * red + L), g = 2.5, L = 1"
+    )
+    shipped = CliRunner().invoke(main, ["cube", "show", "CB4_64_16D_STK_v1"])
+    assert "indices" not in shipped.output
+
+
 def test_own_grid_beside_the_definition(tmp_path):
     (tmp_path / "farm.yaml").write_text(
         "{name: FARM, crs: 'EPSG:31983', origin: [0, 9000000], tile_size: [64000, 64000]}"
@@ -156,7 +243,7 @@ def test_committed_documents_are_fresh():
         ("name: CB4", "name: CB5", "name: 'CB5_64_16D_STK_v1' is not the file's"),
         ("BAND15", "BAND25", "product CB4_WFI_L4_SR_1 has no measurement 'BAND25'; it has BAND13"),
         ("grid: BDC_LG_V2", "grid: BDC_LG_V3", "grid: 'BDC_LG_V3' is no known grid"),
-        ("NDVI", "NDVJ", "'NDVJ' is not a spectral index, do you mean NDVI?; known: NDVI, EVI"),
+        ("NDVI", "NDVJ", "'NDVJ' is not a spectral index, do you mean one of NDVI, "),
     ],
 )
 def test_one_character_makes_documents_stale_with_a_readable_message(definitions, old, new, said):
@@ -242,7 +329,30 @@ OWN = {"name": "X", "dtype": "int16", "nodata": -9999}
         ),
         (["timeline"], {"schema": "continuous", "step": 16}, "timeline: a .* needs `start`"),
         (["sources"], [], r"my.yaml: sources: \[\] should be non-empty \(a list of the ODC"),
-        (["outputs"], {"indices": ["NDWI", "SAVI"]}, "'SAVI' is not a spectral index; known: NDVI"),
+        (["outputs"], {"indices": ["NDWI", "SAVX"]}, "outputs.indices.1: 'SAVX' is not a spectral"),
+        (["outputs"], {"indices": ["NBRT1"]}, "outputs.indices.0: NBRT1 needs temperature"),
+        (["outputs"], {"indices": ["NIRvP"]}, "outputs.indices.0: NIRvP needs values for PAR"),
+        (
+            ["outputs"],
+            {"indices": ["NDCI"]},
+            "rededge1 is not known: write {name: NDCI, bands: {rededge1: MEAS",
+        ),
+        (
+            ["outputs"],
+            {"indices": [{"name": "SAVI", "constants": {"K": 1}}]},
+            "outputs.indices.0: SAVI has constants L; 'K' is not known",
+        ),
+        (
+            ["outputs"],
+            {"indices": [{"name": "SAVI", "constants": {"L": "half"}}]},
+            "outputs.indices.0.constants.L: 'half' is not of type 'number'",
+        ),
+        (
+            ["outputs"],
+            {"indices": [{"name": "SAVI", "dtype": "uint8"}]},
+            "outputs.indices.0.dtype: 'uint8' is not one of .'int16', 'float32'. .int16 for ten",
+        ),
+        (["measurements", 0], OWN | {"dtype": "float32"}, "measurements.0.dtype: 'float32' is not"),
         (["outputs"], {"indices": ["NBR"]}, "NBR takes bands nir, swir22; swir22 is not known"),
         (["outputs"], {"auxiliary": ["COUNT"]}, "outputs.auxiliary.0: 'COUNT' is not one of"),
         (["name"], "CB4_64_1M_STK_v1", "says timeline 1M, but timeline is 16D"),
