@@ -52,7 +52,8 @@ class SceneRef:
     product
         Which of the cube's sources it belongs to.
     sources
-        Pairs of the cube's measurement and where its pixels are.
+        Pairs of the cube's measurement and where its pixels are; a band of saturation, which is
+        none of the cube's, goes by its own name.
     """
 
     id: uuid.UUID
@@ -270,14 +271,14 @@ def scene_ref(
     # Read from the document: each attribute of datacube's own objects is parsed anew, which takes
     # ten times as long for a scene.
     doc = dataset.metadata_doc
+    wanted = [(m.name, source.band(m.name)) for m in cube.measurements]
     sources = []
-    for m in cube.measurements:
-        name = source.band(m.name)
+    for ours, name in (*wanted, *((band, band) for band in source.quality.bands[1:])):
         known = doc["measurements"].get(name)
         if known is None:
             raise SceneError(f"dataset {dataset.id} of {source.product} has no measurement {name}")
         href = uri_resolve(dataset.uri, known["path"])
-        sources.append((m.name, BandSource(href, encodings[name], known.get("band") or 1)))
+        sources.append((ours, BandSource(href, encodings[name], known.get("band") or 1)))
     label = doc.get("label") or str(dataset.id)
     platform = doc["properties"].get("eo:platform")
     when = _begin(dataset)

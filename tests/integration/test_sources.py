@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+import yaml
 
 from odc_bdc import composite_cube, find_cube, harmonise
-from odc_bdc.building import build_cube
+from odc_bdc.building import build_cube, composite_tile
 from odc_bdc.cog import write_cog
 from odc_bdc.indexing import (
     add_document,
@@ -29,8 +34,28 @@ CUBES = {
     "LC8_30_16D_MED_v1": ("landsat_2_oli",),
     "LC8_30_1M_AVG_v1": ("landsat_2_oli",),
     "S2LC8_30_16D_STK_v1": ("S2_L2A_1", "S2_L2A_1_N0400", "landsat_2_oli"),
+    "OWN": ("landsat_2_oli",),
+    "OWN_COMBINED": ("S2_L2A_1", "S2_L2A_1_N0400", "landsat_2_oli"),
 }
-QUALITY = {"SCL": [0, 1, 3, 4, 5, 6, 8, 9], "QA_PIXEL": [1, 21824, 21824, 21952, 22280, 23888]}
+STRICT = {
+    "band": "QA_PIXEL",
+    "bits": True,
+    "clear": [6, 7],
+    "not_clear": [1, 2, 3, 4, 5],
+    "nodata": 1,
+    "confidence": {"cirrus": "medium"},
+    "saturation": {"band": "QA_RADSAT", "bits": [2, 3]},
+    "dilation": 1,
+}
+MASK = """
+def dark(bands, quality):
+    return next(iter(bands.values())) < 7000
+"""
+QUALITY = {
+    "QA_RADSAT": [0, 0, 0, 0, 4],
+    "SCL": [0, 1, 3, 4, 5, 6, 8, 9],
+    "QA_PIXEL": [1, 21824, 21824, 21952, 22280, 23888],
+}
 SCENES = {
     # One day twice, by two satellites, and one that a cube of Landsat-8 may not see.
     "landsat_2_oli": [(3, "landsat-8"), (11, "landsat-9"), (12, "landsat-8"), (19, "landsat-8")],
@@ -40,9 +65,37 @@ SCENES = {
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_cubes(tmp_path_factory):
+    """Write two definitions that use all that a quality policy may say, and a mask function."""
+    folder = tmp_path_factory.mktemp("definitions")
+    (folder / "my_clouds.py").write_text(MASK, "utf-8")
+    shipped = Path(str(files("odc_bdc.product_defs"))) / "cubes"
+    for name, of in (("OWN", "LC8_30_16D_STK_v1"), ("OWN_COMBINED", "S2LC8_30_16D_STK_v1")):
+        doc = yaml.safe_load((shipped / f"{of}.yaml").read_text("utf-8"))
+        doc |= {"name": name, "mask": "my_clouds:dark"}
+        if name == "OWN":
+            doc["quality"] = STRICT
+        else:
+            doc["sources"][2]["quality"] = STRICT
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(doc), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setitem(OWN, "folder", folder)
+        yield
+
+
+OWN = {}
+
+
+def definition(name):
+    """Give the name of a shipped cube, or the path of an own one."""
+    return str(OWN["folder"] / f"{name}.yaml") if name.startswith("OWN") else name
+
+
 def cube_of(name):
     """Give a cube cut to 31 x 24 pixels of one tile."""
-    cube = find_cube(name)
+    cube = find_cube(definition(name))
     xmin, _, _, ymax = cube.grid.bbox(TILE)
     extent = (xmin + 3000, ymax - 3000 - 24 * 30, xmin + 3000 + 31 * 30, ymax - 3000)
     return cube.patch(extent=extent)
@@ -86,7 +139,8 @@ def add_scene(dc, folder, product, day, platform):
 
 @pytest.fixture(scope="module")
 def indexed(dc, tmp_path_factory):
-    add_products(dc, [product_document(name) for name in (*SCENES, *CUBES)])
+    add_products(dc, [product_document(name) for name in SCENES])
+    add_products(dc, [cube_of(name).to_product() for name in CUBES])
     folder = tmp_path_factory.mktemp("scenes")
     for product, scenes in SCENES.items():
         for day, platform in scenes:
@@ -127,7 +181,7 @@ def test_built_equals_composite_bit_for_bit(indexed, built):
             scenes = [s for s in task.scenes if s.product == source.product]
             if scenes:
                 found = [indexed.index.datasets.get(s.id) for s in scenes]
-                names = [source.band(m.name) for m in cube.measurements]
+                names = list(cube.read_bands(source))
                 stack = indexed.load(datasets=found, like=task.geobox, measurements=names)
                 parts.append(harmonise(stack, cube, source.product))
         wanted = composite_cube(xr.concat(parts, "time").sortby("time"), cube)
@@ -139,11 +193,19 @@ def test_built_equals_composite_bit_for_bit(indexed, built):
         assert (image.CLEAROB.values > 0).any()
 
 
+def recipe_of(cube):
+    """Give the recipe of a cube's virtual product; an own one is named by its file."""
+    text = json.dumps(cube.to_virtual_recipe())
+    if cube.name.startswith("OWN"):
+        text = text.replace(f'"cube": "{cube.name}"', f'"cube": "{definition(cube.name)}"')
+    return json.loads(text)
+
+
 def test_virtual_product_gives_the_same(indexed, built, recwarn):
-    from odc_bdc.virtual import catalogue
+    from datacube.virtual import construct
 
     for task in built:
-        product = catalogue()[task.cube.name]
+        product = construct(**recipe_of(task.cube))
         query = {
             "time": (task.period.start_datetime, task.period.end_datetime),
             "like": task.geobox,
@@ -178,3 +240,18 @@ def test_datasource_and_provenance_tell_the_scene(indexed, built):
             np.testing.assert_array_equal(image.red.values[chosen], np.trunc(wanted))
         np.testing.assert_array_equal(image.DATASOURCE == 255, image.PROVENANCE == -1)
     assert numbers == {0, 1}
+
+
+def test_strict_quality_leaves_fewer_clear(indexed, built):
+    if built[0].cube.name != "OWN":
+        return
+    for task in built:
+        plain = task.cube.patch(quality=find_cube("LC8_30_16D_STK_v1").quality, mask=None)
+        plain = plain.patch(sources=find_cube("LC8_30_16D_STK_v1").sources)
+        counts = [
+            composite_tile(replace(task, cube=cube))["CLEAROB"].sum() for cube in (task.cube, plain)
+        ]
+        assert 0 < counts[0] < counts[1]
+        small = composite_tile(task, block=7)
+        for name, array in composite_tile(task).items():
+            np.testing.assert_array_equal(small[name], array, name)
