@@ -51,14 +51,19 @@ class Check:
 
 @click.command(
     epilog=examples(
-        "odc-bdc doctor", "odc-bdc doctor && odc-bdc db status", "odc-bdc doctor --home /data/bdc"
+        "odc-bdc doctor",
+        "odc-bdc doctor --warm",
+        "odc-bdc doctor && odc-bdc db status",
+        "odc-bdc doctor --home /data/bdc",
     )
 )
+@click.option("--warm", is_flag=True, help="Make the machine code of the composites now.")
 @home_option
-def doctor(home: Path) -> None:
+def doctor(home: Path, *, warm: bool) -> None:
     """Tell what is missing on this machine, and the command that mends it.
 
-    Changes nothing. Exit code 0 if all that is needed is there, 1 if not.
+    Changes nothing, unless it is told to warm up. Exit code 0 if all that is needed is there, 1 if
+    not.
     """
     checks = [*_checks(home)]
     width = max(len(check.name) for check in checks)
@@ -69,6 +74,11 @@ def doctor(home: Path) -> None:
             click.echo(f"{'':<8} {'':<{width}}  -> {check.mend}")
     missing = sum(check.needed and not check.good for check in checks)
     click.echo(f"\n{missing} missing" if missing else "\nall that is needed is there")
+    if warm:
+        from odc_bdc.compositing import kernels
+
+        seconds = sum(kernels.warm().values())
+        click.echo(f"machine code of the composites is there ({seconds:.0f} s)")
     sys.exit(1 if missing else 0)
 
 
