@@ -53,6 +53,7 @@ docs: $(READY)  ## HTML documentation in site/
 
 bench: $(READY)  ## benchmarks: time and memory of composite and build, as ratios
 	$(BIN)/python tests/benchmarks/composite.py
+	$(BIN)/python tests/benchmarks/kernels.py
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -35,12 +35,15 @@ def round_quotient(total: Any, n: Any, rounding: int) -> Any:
 
 
 @kernel
-def round_half(twice: Any, rounding: int) -> Any:
-    """Halve an int64 and round."""
-    down = twice >> 1
-    odd = twice & 1
+def round_middle(a: Any, b: Any, rounding: int) -> Any:
+    """Give the mean of two integers, rounded.
+
+    No step needs more bits than the values have, so that it stays in narrow vector instructions.
+    """
+    down = (a & b) + ((a ^ b) >> 1)
+    odd = (a ^ b) & 1
     if rounding == TRUNC:
-        return down + (odd & (twice < 0))
+        return down + (odd & (down < 0))
     if rounding == HALF_EVEN:
         return down + (odd & down)
     return down
@@ -67,10 +70,10 @@ def midpoint(a: Any, b: Any, rounding: int) -> Any:
 def _midpoint(a: Any, b: Any, rounding: Any) -> Any:  # noqa: ARG001  # numba shows types
     if isinstance(a, types.Float):
         return lambda a, b, rounding: 0.5 * np.float64(a) + 0.5 * np.float64(b)  # noqa: ARG005
-    return lambda a, b, rounding: round_half(np.int64(a) + np.int64(b), rounding)
+    return lambda a, b, rounding: round_middle(a, b, rounding)  # noqa: PLW0108
 
 
-def between(a: Any, b: Any, part: int, parts: int, rounding: int) -> Any:
+def between(a: Any, b: Any, part: float, parts: int, rounding: int) -> Any:
     """Give what lies `part` of `parts` on the way from a to b, rounded if they are integers."""
     raise NotImplementedError  # compiled code gets what is below
 
@@ -79,10 +82,9 @@ def between(a: Any, b: Any, part: int, parts: int, rounding: int) -> Any:
 def _between(a: Any, b: Any, part: Any, parts: Any, rounding: Any) -> Any:  # noqa: ARG001
     if isinstance(a, types.Float):
 
-        def value(a: Any, b: Any, part: int, parts: int, rounding: int) -> Any:  # noqa: ARG001
-            if part == 0:
-                return np.float64(a)  # b may be infinite
-            return (np.float64(a) * (parts - part) + np.float64(b) * part) / parts
+        def value(a: Any, b: Any, part: float, parts: int, rounding: int) -> Any:  # noqa: ARG001
+            inside = (np.float64(a) * (parts - part) + np.float64(b) * part) / parts
+            return inside if part > 0 else np.float64(a)  # b may be infinite
 
         return value
     return lambda a, b, part, parts, rounding: round_quotient(

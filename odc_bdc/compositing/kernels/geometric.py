@@ -45,7 +45,7 @@ def geomedian(
     *,
     scale: float = 1.0,
     offset: float = 0.0,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     max_iterations: int = 500,
     threads: int = 1,
 ) -> Geomedian:

@@ -18,6 +18,9 @@ from odc_bdc.errors import InvalidValueError
 NODATA, SEEN, CLEAR = 0, 1, 2
 """Entries of a quality table."""
 
+_MOST_RUNS = 5
+"""Runs of values up to which comparisons are quicker than a look-up."""
+
 
 class Quality(Protocol):
     """What `quality_table` asks: `odc_bdc.quality.QualityPolicy` can answer."""
@@ -115,11 +118,11 @@ def observe(
     Rules: Semantics, "Observation" and "Counts" (`docs/why/semantics.md`).
     """
     shape = np.shape(quality)
-    codes, means = quality_codes(quality, table)
+    codes, meaning = quality_codes(quality, table)
     source = data_source(bands, nodata, shape, threads=threads)
     has_data, clear = (np.empty(codes.shape, np.uint8) for _ in range(2))
     clearob, totalob = (np.empty(codes.shape[1], np.uint8) for _ in range(2))
-    run = partial(_observe, codes, means, source, has_data, clear, clearob, totalob)
+    run = partial(_observe, codes, meaning, source, has_data, clear, clearob, totalob)
     arrays.over_pixels(run, codes.shape[1], threads)
     return Observed(
         clear.view(np.bool_).reshape(shape),
@@ -131,16 +134,33 @@ def observe(
 
 def quality_codes(
     quality: npt.ArrayLike, table: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Give a quality band as unsigned (time, pixels), and its table, both as kernels take them."""
+) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...]]:
+    """Give a quality band as unsigned (time, pixels), and what it means, as kernels take them."""
     codes = arrays.flat(quality, "quality", ("uint8", "int8", "uint16", "int16"))
     size = 256**codes.dtype.itemsize
     if np.shape(table) != (size,):
         raise InvalidValueError(
             f"the table of {codes.dtype} quality has {size} entries, not {np.shape(table)}"
         )
+    if np.max(table) > CLEAR:
+        raise InvalidValueError(f"a quality table holds 0, 1 and 2, not {np.max(table)}")
     unsigned = codes.view(f"uint{8 * codes.dtype.itemsize}")
-    return unsigned, arrays.read_only(table, np.uint8)
+    return unsigned, (arrays.read_only(table, np.uint8), *_runs(table, unsigned.dtype))
+
+
+def _runs(table: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
+    """Give the runs of values that are seen (bit 0) and that are clear (bit 1): first, last, bit.
+
+    None at all if there are many: a look-up is quicker then.
+    """
+    found = []
+    for bit, wanted in ((1, table != NODATA), (2, table == CLEAR)):
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False]))))
+        found += [(a, b - 1, bit) for a, b in edges.reshape(-1, 2).tolist()]
+    if len(found) > _MOST_RUNS:
+        found = []
+    low, high, bits = np.array(found, dtype=np.int64).reshape(-1, 3).T
+    return low.astype(dtype), high.astype(dtype), bits.astype(np.uint8)
 
 
 Source = tuple[tuple[npt.NDArray[Any], ...], int, npt.NDArray[Any], npt.NDArray[Any], Any]
@@ -189,11 +209,11 @@ def _source(
     return flat, len(bands), values, checks, arrays.flat_mask(known, np.asarray(known), "known")
 
 
-# quality (T, N), table, source -> has_data, clear (T, N) uint8, clearob, totalob (N,) uint8
+# quality (T, N), meaning, source -> has_data, clear (T, N) uint8, clearob, totalob (N,) uint8
 @kernel
 def _observe(
     quality: Any,
-    table: Any,
+    meaning: Any,
     source: Any,
     has_data: Any,
     clear: Any,
@@ -207,7 +227,7 @@ def _observe(
     into = has_data, clear, count, seen, code
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        observe_strip(quality, table, source, p, p, n, into)
+        observe_strip(quality, meaning, source, p, p, n, into)
         store_count(count, n, clearob, p)
         store_count(seen, n, totalob, p)
 

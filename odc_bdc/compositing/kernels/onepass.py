@@ -89,7 +89,7 @@ def composites(
         If shapes, dtypes, nodata values, roundings or positions do not fit.
     """
     shape = np.shape(quality)
-    codes, codes_table = quality_codes(quality, table)
+    codes, meaning = quality_codes(quality, table)
     arrays.flat_bands(bands, shape)  # one dtype
     source = data_source(bands, nodata, shape, known=known)
     number, pixels = len(bands), codes.shape[1]
@@ -101,7 +101,7 @@ def composites(
     run = partial(
         _composites,
         codes,
-        codes_table,
+        meaning,
         source,
         arrays.positions(() if order is None else order, len(codes)),
         fallback,
@@ -127,13 +127,13 @@ def composites(
     )
 
 
-# quality (T, N), table, source, order (m,), network, ends (2,), like (0,), two roundings, nodata by
-# band -> results: median, mean and first, each (bands, N) or (0, N), picked (N,) or (0,), clearob
-# and totalob (N,)
+# quality (T, N), meaning, source, order (m,), network, ends (2,), like (0,), two roundings, nodata
+# by band -> results: median, mean and first, each (bands, N) or (0, N), picked (N,) or (0,),
+# then clearob and totalob (N,)
 @kernel
 def _composites(
     quality: Any,
-    table: Any,
+    meaning: Any,
     source: Any,
     order: Any,
     fallback: bool,  # noqa: FBT001  # kernels take no keywords
@@ -155,7 +155,7 @@ def _composites(
     total = np.zeros(STRIP, like.dtype)
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        observe_strip(quality, table, source, p, 0, n, (data, clear, count, seen, code))
+        observe_strip(quality, meaning, source, p, 0, n, (data, clear, count, seen, code))
         store_count(count, n, clearob, p)
         store_count(seen, n, totalob, p)
         if len(firsts):

@@ -182,10 +182,11 @@ def _percentiles(
 ) -> None:
     ranks, shares, parts = places
     work, count = rows(len(band), band), np.zeros(STRIP, np.int16)
+    sides = np.zeros(STRIP, band.dtype), np.zeros(STRIP, band.dtype), np.zeros(STRIP, np.float64)
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
         load(band, clear, p, p, n, highs, work, count)
         sort_rows(work, n, network)
         for j in range(len(parts)):
             place = ranks[j], shares[j], parts[j]
-            store_percentile(work, count, n, place, rounding, nodata, out[j], p)
+            store_percentile(work, count, n, place, sides, rounding, nodata, out[j], p)

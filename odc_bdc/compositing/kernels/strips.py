@@ -35,41 +35,75 @@ def rows(times: int, like: Any) -> Any:
     return np.zeros((max(times, 1), STRIP + _GAP), like.dtype)
 
 
-# quality (T, N) uint8 or uint16, table (256 or 65536,) uint8, bands tuple of (T, N),
-# nodata (bands,), checks (bands,) uint8, known (T, N) uint8 or (0, 0)
-# -> data, clear (T, N) or strip, count, seen (STRIP,) int16
+# quality (T, N) uint8 or uint16, meaning (see decode), source (see data_row)
+# -> data, clear (T, N) or strip, count, seen (STRIP,) int16, code (STRIP,) uint8
 @kernel
-def observe_strip(quality: Any, table: Any, source: Any, p: int, q: int, n: int, into: Any) -> None:
+def observe_strip(
+    quality: Any, meaning: Any, source: Any, p: int, q: int, n: int, into: Any
+) -> None:
     """Tell which observations have data and which are clear, and count."""
     data, clear, count, seen, code = into
     count[:n] = 0
     seen[:n] = 0
     for t in range(quality.shape[0]):
-        has, is_clear, values = data[t, q : q + n], clear[t, q : q + n], quality[t, p : p + n]
+        has, is_clear = data[t, q : q + n], clear[t, q : q + n]
         data_row(source, t, p, n, has)
-        for x in range(n):
-            code[x] = table[values[x]]
-        for x in range(n):
-            use = has[x] & (code[x] >> 1)
-            is_clear[x] = use
-            count[x] += use
-            seen[x] += has[x] & (code[x] != 0)
+        decode(quality[t, p : p + n], meaning, code)
+        _tally(has, is_clear, code[:n], count[:n], seen[:n])
 
 
+@kernel
+def _tally(has: Any, is_clear: Any, code: Any, count: Any, seen: Any) -> None:
+    for x in range(len(has)):
+        use = has[x] & (code[x] >> 1)
+        is_clear[x] = use
+        count[x] += use
+    for x in range(len(has)):
+        seen[x] += has[x] & (code[x] != 0)
+
+
+# values (n,), table (256 or 65536,) uint8, runs (r,): first value, last value, bits
+# -> code (STRIP,) uint8
+@kernel
+def decode(values: Any, meaning: Any, code: Any) -> None:
+    """Look up quality: bit 1 of the code says clear, any bit says seen."""
+    table, low, high, bits = meaning
+    n = len(values)
+    row = code[:n]
+    if len(low) == 0:
+        for x in range(n):
+            row[x] = table[values[x]]
+        return
+    # Comparisons with a few runs of values are vector instructions; look-ups are not.
+    row[:] = 0
+    for k in range(len(low)):
+        start, stop, bit = low[k], high[k], bits[k]
+        for x in range(n):
+            inside = (values[x] >= start) & (values[x] <= stop)
+            row[x] |= bit if inside else np.uint8(0)
+
+
+# bands: tuple of (T, N), number: how many of them exist, nodata (bands,), checks (bands,) uint8,
+# known (T, N) uint8 or (0, 0) -> has (n,) uint8
 @kernel
 def data_row(source: Any, t: int, p: int, n: int, has: Any) -> None:
     """Tell where every band of one observation differs from its nodata value."""
     bands, number, nodata, checks, known = source
+    row = has[:n]
     if known.shape[0]:
-        has[:] = known[t, p : p + n] != 0
+        row[:] = known[t, p : p + n] != 0
     else:
-        has[:] = 1
-    for b in range(number):
-        values, empty, unchecked = bands[b][t, p : p + n], nodata[b], checks[b] == 0
+        row[:] = 1
+    # Two bands at a time: the mask is narrower than they are, and costs as much as one of them.
+    for b in range(0, number, 2):
+        c = min(b + 1, number - 1)
+        one, no_one, any_one = bands[b][t, p : p + n], nodata[b], checks[b] == 0
+        two, no_two, any_two = bands[c][t, p : p + n], nodata[c], checks[c] == 0
         for x in range(n):
-            value = values[x]
+            v, w = one[x], two[x]
             # Only NaN differs from itself.
-            has[x] &= ((value != empty) | unchecked) & (value == value)
+            use = ((v != no_one) | any_one) & (v == v) & ((w != no_two) | any_two) & (w == w)
+            row[x] = row[x] if use else np.uint8(0)
 
 
 # band (T, N), clear (T, N) or strip -> work (T, STRIP) of the band's dtype, count (STRIP,) int16
@@ -134,21 +168,32 @@ def store_median(
         target[x] = middle if count[x] > 0 else nodata
 
 
-# work (T, STRIP), count (STRIP,), rank and part (T + 1,), parts -> out (N,)
+# work (T, STRIP), count (STRIP,), place: rank and part (T + 1,), parts;
+# sides: low, high (STRIP,) of the band's dtype, share (STRIP,) -> out (N,)
 @kernel
 def store_percentile(
-    work: Any, count: Any, n: int, place: Any, rounding: int, nodata: Any, out: Any, p: int
+    work: Any,
+    count: Any,
+    n: int,
+    place: Any,
+    sides: Any,
+    rounding: int,
+    nodata: Any,
+    out: Any,
+    p: int,
 ) -> None:
     """Write a percentile of sorted rows, in which what is not clear comes last."""
     rank, part, parts = place
-    target = out[p : p + n]
+    low, high, share = sides[0][:n], sides[1][:n], sides[2][:n]
+    counts, target = count[:n], out[p : p + n]
+    # Rows differ from pixel to pixel; so that alone is no vector loop, the arithmetic is.
     for x in range(n):
-        c = count[x]
-        if c > 0:
-            k, share = rank[c], part[c]
-            target[x] = between(work[k, x], work[k + (share > 0), x], share, parts, rounding)
-        else:
-            target[x] = nodata
+        c = counts[x]
+        k, s = rank[c], part[c]
+        low[x], high[x], share[x] = work[k, x], work[k + (s > 0), x], s
+    for x in range(n):
+        value = between(low[x], high[x], share[x], parts, rounding)
+        target[x] = value if counts[x] > 0 else nodata
 
 
 # band (T, N), clear (T, N) or strip -> total (STRIP,) int32, int64 or float64, count (STRIP,) int16
