@@ -13,6 +13,7 @@ import xarray as xr
 
 from odc_bdc.compositing.block import CompositeBlock, Composited, Mask
 from odc_bdc.compositing.checking import CLASSES, check_scenes
+from odc_bdc.compositing.chunks import over_time
 from odc_bdc.compositing.functions import empty_value
 from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
 from odc_bdc.compositing.parity import Parity, block_function
@@ -119,12 +120,14 @@ def composite(
     rank = _rank(order, ds.sizes["time"])
     images: list[xr.Dataset] = []
     for start in _regular(starts, timeline):
-        members = np.flatnonzero(starts == start)
-        if members.size:
+        members = _members(starts, start)
+        if members is not None:
             part, period = ds.isel(time=members), _period(ds["time"].values, timeline, start)
             images.append(_composite_period(part, how, rank[members], period, make))
         else:
             images.append(_empty(images[0], start))
+    if len(images) == 1:
+        return images[0]
     return xr.concat(images, dim="time", join="override", combine_attrs="override")
 
 
@@ -225,6 +228,17 @@ def _rank(order: Sequence[int] | None, n: int) -> npt.NDArray[np.intp]:
     return rank
 
 
+def _members(
+    starts: npt.NDArray[np.datetime64], start: np.datetime64
+) -> slice | npt.NDArray[np.intp] | None:
+    """Give the positions of a period's scenes; as a slice, which copies nothing, if they can be."""
+    found = np.flatnonzero(starts == start)
+    if not found.size:
+        return None
+    first, last = int(found[0]), int(found[-1])
+    return slice(first, last + 1) if last - first == found.size - 1 else found
+
+
 def _period(times: npt.NDArray[Any], timeline: Timeline | None, start: np.datetime64) -> Period:
     """Give the period that starts on a day; without a timeline all that there is."""
     found = timeline.period_of(cast("date", start.item())) if timeline is not None else None
@@ -250,36 +264,23 @@ def _composite_period(
     order = np.argsort(rank) if rank[0] >= 0 else _order(times, how, period)
     n_clear, n_pixels = _clear_pixels(ds, how, needed=order is None)
 
-    def block(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
-        *stacks, counts = arrays
-        codes, *stacks = [np.ascontiguousarray(np.moveaxis(s, -1, 0)) for s in stacks]
-        known = {"classes": stacks.pop()} if classes else {}
+    def run(stacks: list[npt.NDArray[Any]], counts: Any) -> list[npt.NDArray[Any]]:
+        codes, *others = stacks
+        known = {"classes": others.pop()} if classes else {}
         image = make(
-            dict(zip(names, stacks, strict=True)),
+            dict(zip(names, others, strict=True)),
             codes,
             how,
             days_of_year=_days_of_year(times),
             order=scene_order(efficacy(counts, n_pixels), times) if order is None else order,
             datasources=datasources,
             **known,
-        )
-        made = image.by_name()
-        return tuple(made[name] for name in columns)
+        ).by_name()
+        return [image[name] for name in columns]
 
     columns = _columns(ds, names, how)
     inputs = [ds[quality], *(ds[n] for n in names), *classes]
-    if any(a.chunks is not None for a in inputs):
-        inputs = [a.chunk(time=-1) for a in inputs]
-        n_clear = n_clear.chunk(time=-1)
-    made = xr.apply_ufunc(
-        block,
-        *inputs,
-        n_clear,
-        input_core_dims=[["time"]] * (len(inputs) + 1),
-        output_core_dims=[[]] * len(columns),
-        dask="parallelized",
-        output_dtypes=[dtype for dtype, _ in columns.values()],
-    )
+    made = over_time(run, inputs, n_clear, [dtype for dtype, _ in columns.values()])
     start = np.datetime64(period.start, "D")
     return _labelled(dict(zip(columns, made, strict=True)), ds, how, columns, start)
 
