@@ -115,7 +115,7 @@ def installed(name: str) -> Any:
 
 def ours(scenes: Scenes, **how: Any) -> None:
     """Composite all bands in one pass, in two threads."""
-    table = kernels.quality_table(CMASK, "uint8")
+    table = CMASK.table("uint8")
     kernels.composites(scenes.quality, table, scenes.bands, [NODATA] * 4, threads=2, **how)
 
 
@@ -124,7 +124,7 @@ def against_reading(scenes: Scenes, rounds: int) -> None:
     order = np.random.default_rng(1).permutation(scenes.times)
 
     def one_by_one() -> None:
-        table = kernels.quality_table(CMASK, "uint8")
+        table = CMASK.table("uint8")
         seen = kernels.observe(scenes.quality, table, scenes.bands, [NODATA] * 4, threads=2)
         picked = kernels.first(seen.clear, order, fallback=seen.has_data, threads=2)
         for band in scenes.bands:

@@ -22,7 +22,7 @@ from odc_bdc.errors import InvalidValueError
 from odc_bdc.quality import QualityPolicy
 
 CMASK = QualityPolicy("CMASK", clear=(127,), not_clear=(255,), nodata=0)
-TABLE = kernels.quality_table(CMASK, "uint8")
+TABLE = CMASK.table("uint8")
 INTEGERS = [d for d in kernels.DTYPES if d != "float32"]
 ROUNDINGS = ["trunc", "half_even", "floor"]
 
@@ -297,7 +297,7 @@ def test_bands_of_several_dtypes_are_observed_together():
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
 def test_quality_table_by_bits(dtype):
     policy = QualityPolicy("QA", clear=(6,), not_clear=(1, 3, 4), nodata=1, bits=True)
-    table = kernels.quality_table(policy, dtype)
+    table = policy.table(dtype)
     quality = np.random.default_rng(0).integers(0, 127, (3, 4, 50)).astype(dtype)
     seen = kernels.observe(quality, table, [np.ones(quality.shape, np.int16)], [None])
     np.testing.assert_array_equal(seen.clear, policy.is_clear(quality))
@@ -551,7 +551,6 @@ CLEAR = np.ones((2, 3, 4), bool)
             ),
             "band 1 is uint8, band 0 int16",
         ),
-        (lambda: kernels.quality_table(CMASK, "int32"), "8 or 16 bits, not int32"),
         (lambda: kernels.geomedian([BAND], CLEAR, tolerance=0), "must be above 0"),
         (lambda: kernels.median(np.ones((32768, 1, 1), "uint8"), CLEAR), "32767 are the most"),
     ],

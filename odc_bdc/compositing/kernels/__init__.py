@@ -15,7 +15,6 @@ What picks an observation (`first`, `best`) gives its position along time; `gath
 at these positions, `of_time` what belongs to a time (day of the year, number of the satellite).
 
 ================ ==================================================
-`quality_table`  what each value of a quality band means
 `observe`        masks, and numbers of observations
 `composites`     several composites in one pass
 `median`         `percentiles`, `mean`, `minimum`, `maximum`,
@@ -47,7 +46,7 @@ from odc_bdc.compositing.kernels.moments import (
     std,
     value_range,
 )
-from odc_bdc.compositing.kernels.observing import Observed, observe, quality_table
+from odc_bdc.compositing.kernels.observing import Observed, observe
 from odc_bdc.compositing.kernels.onepass import Composites, composites
 from odc_bdc.compositing.kernels.ordering import median, percentiles
 from odc_bdc.compositing.kernels.picking import best, first, gather, of_time
@@ -72,7 +71,6 @@ __all__ = [
     "of_time",
     "over_pixels",
     "percentiles",
-    "quality_table",
     "std",
     "value_range",
     "warm",

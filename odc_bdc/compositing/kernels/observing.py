@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,6 @@ NODATA, SEEN, CLEAR = 0, 1, 2
 
 _MOST_RUNS = 5
 """Runs of values up to which comparisons are quicker than a look-up."""
-
-
-class Quality(Protocol):
-    """What `quality_table` asks: `odc_bdc.quality.QualityPolicy` can answer."""
-
-    def is_clear(self, quality: npt.NDArray[Any], /) -> npt.NDArray[np.bool_]:
-        """Tell which values are clear."""
-
-    def has_data(self, quality: npt.NDArray[Any], /) -> npt.NDArray[np.bool_]:
-        """Tell which values are not nodata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +41,6 @@ class Observed:
     totalob: npt.NDArray[np.uint8]
 
 
-def quality_table(policy: Quality, dtype: npt.DTypeLike) -> npt.NDArray[np.uint8]:
-    """Ask a policy once for each value that a quality band may have.
-
-    Parameters
-    ----------
-    policy
-        What says of an array of values which are clear and which are not nodata.
-    dtype
-        Of the quality band, an integer of 8 or 16 bits. Pixels of a wider one may be looked up by
-        the policy itself and given to `observe` as 0, 1, 2, with a table that says the same.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (256,) or (65536,): 0 nodata, 1 seen, 2 clear, by the value's bits read as unsigned.
-        What is clear is seen.
-
-    Raises
-    ------
-    InvalidValueError
-        If `dtype` is another.
-    """
-    kind = np.dtype(dtype)
-    if kind.kind not in "iu" or kind.itemsize > 2:
-        raise InvalidValueError(f"a quality table is of an integer of 8 or 16 bits, not {kind}")
-    bits = np.arange(256**kind.itemsize, dtype=f"uint{8 * kind.itemsize}")
-    values = bits.view(kind.newbyteorder("="))
-    clear, seen = policy.is_clear(values), policy.has_data(values)
-    return np.where(clear, CLEAR, np.where(seen, SEEN, NODATA)).astype(np.uint8)
-
-
 def observe(
     quality: npt.ArrayLike,
     table: npt.NDArray[np.uint8],
@@ -100,7 +59,9 @@ def observe(
     quality
         (time, y, x), integer of 8 or 16 bits.
     table
-        What the values of `quality` mean, from `quality_table`.
+        What the values of `quality` mean, by their bits read as unsigned: uint8 (256,) or
+        (65536,), 0 nodata, 1 seen, 2 clear; from `odc_bdc.quality.QualityPolicy.table`. Pixels of
+        a wider type may be classed before, and given as 0, 1, 2 with a table that says the same.
     bands
         Arrays of the same shape and of any of `DTYPES`.
     nodata
