@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -47,25 +49,33 @@ def over_time(
 def _over_chunks(
     run: Run, bands: Sequence[xr.DataArray], whole: Any, dtypes: Sequence[Any]
 ) -> list[Any]:
-    import dask  # noqa: PLC0415 (only where there is dask)
-    import dask.array as da  # noqa: PLC0415
+    """Build the graph: a task for each spatial chunk, and one to take each result out of it."""
+    import dask.array as da  # noqa: PLC0415 (only where there is dask)
+    from dask.highlevelgraph import HighLevelGraph  # noqa: PLC0415
 
     aligned = xr.unify_chunks(*(band if band.chunks else band.chunk() for band in bands))
-    parts = [band.data.to_delayed(optimize_graph=False) for band in aligned]
-    heights, widths = aligned[0].data.chunks[1:]
-    call = dask.delayed(_run, nout=len(dtypes), pure=False)
-    # Once, not anew for each chunk.
-    known = dask.delayed(np.asarray)(whole)
-    grid: list[list[list[Any]]] = [[] for _ in dtypes]
-    for row, height in enumerate(heights):
-        lines: list[list[Any]] = [[] for _ in dtypes]
-        for column, width in enumerate(widths):
-            made = call(run, [part[:, row, column].tolist() for part in parts], known)
-            for line, array, dtype in zip(lines, made, dtypes, strict=True):
-                line.append(da.from_delayed(array, (height, width), dtype))
-        for rows, line in zip(grid, lines, strict=True):
-            rows.append(line)
-    return [da.block(rows) for rows in grid]
+    arrays = [band.data for band in aligned]
+    known = da.asarray(whole).rechunk(-1)
+    times, *chunks = arrays[0].numblocks
+    name = f"composite-{uuid.uuid4().hex}"
+    tasks = {
+        (name, *at): (
+            _run,
+            run,
+            [[(array.name, t, *at) for t in range(times)] for array in arrays],
+            (known.name, 0),
+        )
+        for at in np.ndindex(*chunks)
+    }
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[*arrays, known])
+    out = []
+    for number, dtype in enumerate(dtypes):
+        part = f"{name}-{number}"
+        taken = {(part, *at): (getitem, (name, *at), number) for at in np.ndindex(*chunks)}
+        layers = {**graph.layers, part: taken}
+        whole_graph = HighLevelGraph(layers, {**graph.dependencies, part: {name}})
+        out.append(da.Array(whole_graph, part, arrays[0].chunks[1:], dtype=dtype))
+    return out
 
 
 def _run(

@@ -105,9 +105,14 @@ def bare(ds: xr.Dataset, function: str) -> Callable[[], object]:
         "AVG": {"mean": "half_even"},
         "LCF": {"order": order},
     }[function]
-    return lambda: kernels.composites(
-        ds.CMASK.values, table, bands, nodata, **asked, threads=THREADS
-    )
+
+    def run() -> None:
+        found = kernels.composites(ds.CMASK.values, table, bands, nodata, **asked, threads=THREADS)
+        if found.picked is not None:
+            kernels.gather(ds.CMASK.values, found.picked, nodata=0, threads=THREADS)
+            kernels.of_time(order, found.picked, dtype="int16", nodata=-1)
+
+    return run
 
 
 def in_memory(scenes: int, side: int, rounds: int) -> None:
