@@ -16,7 +16,7 @@ from odc_bdc.compositing.functions import Observations
 from odc_bdc.cube import DATASOURCE, PROVENANCE, Measurement
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import CompositeFunction, Rounding
-from odc_bdc.quality import QualityPolicy, dilate
+from odc_bdc.quality import CLEAR, NODATA, SEEN, QualityPolicy, dilate
 
 _COUNT_LIMIT = 255
 
@@ -25,7 +25,9 @@ Mask: TypeAlias = Callable[[Mapping[str, npt.NDArray[Any]], npt.NDArray[Any]], n
 """A user's own rule: bands by name and the quality band, all (time, y, x), to where observations
 may count (bool of that shape). It is asked block by block, so it should look at single pixels."""
 
-_CLASSES = np.arange(256, dtype=np.uint8)
+# Classes are their own codes; there are no others.
+_CLASSES = np.zeros(256, dtype=np.uint8)
+_CLASSES[[NODATA, SEEN, CLEAR]] = NODATA, SEEN, CLEAR
 
 
 @dataclass(frozen=True, slots=True)
