@@ -19,7 +19,7 @@ from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order,
 from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube import CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.function import Rounding, composite_function
+from odc_bdc.function import CompositeFunction, Rounding, composite_function
 from odc_bdc.quality import CLEAR, QualityPolicy, dilate
 from odc_bdc.timeline import Period, Timeline
 
@@ -101,21 +101,45 @@ def composite(
     An observation counts as a whole: it is only clear where every band of `ds` has data.
     Rules: Brazil Data Cube, cube-builder 1.0 (`docs/why/semantics.md` says where we differ).
     """
-    chosen = composite_function(function)
-    how = CompositeBlock(
-        chosen,
-        quality,
-        {str(name): _nodata(da, quality) for name, da in ds.data_vars.items()},
-        rounding,
-        {name: (common or {}).get(name, name) for name in chosen.common_names},
-        {str(name): _scale(da) for name, da in ds.data_vars.items()},
-        mask,
-    )
+    how = _how(ds, composite_function(function), quality, rounding, common=common, mask=mask)
     check_scenes(ds, how)
     make = block_function(parity, how)
     if parity is None:
         make = partial(make, threads=threads)
-    ds = _with_classes(ds, how)
+    images = _images(_with_classes(ds, how), how, timeline, order, make)
+    if len(images) == 1:
+        return images[0]
+    return xr.concat(images, dim="time", join="override", combine_attrs="override")
+
+
+def _how(
+    ds: xr.Dataset,
+    function: CompositeFunction,
+    quality: QualityPolicy,
+    rounding: Rounding | None,
+    *,
+    common: Mapping[str, str] | None,
+    mask: Mask | None,
+) -> CompositeBlock:
+    return CompositeBlock(
+        function,
+        quality,
+        {str(name): _nodata(da, quality) for name, da in ds.data_vars.items()},
+        rounding,
+        {name: (common or {}).get(name, name) for name in function.common_names},
+        {str(name): _scale(da) for name, da in ds.data_vars.items()},
+        mask,
+    )
+
+
+def _images(
+    ds: xr.Dataset,
+    how: CompositeBlock,
+    timeline: Timeline | None,
+    order: Sequence[int] | None,
+    make: Callable[..., Composited],
+) -> list[xr.Dataset]:
+    """Make the image of each period, those without a scene between others included."""
     starts = _period_starts(ds, timeline)
     rank = _rank(order, ds.sizes["time"])
     images: list[xr.Dataset] = []
@@ -126,9 +150,7 @@ def composite(
             images.append(_composite_period(part, how, rank[members], period, make))
         else:
             images.append(_empty(images[0], start))
-    if len(images) == 1:
-        return images[0]
-    return xr.concat(images, dim="time", join="override", combine_attrs="override")
+    return images
 
 
 def _scale(band: xr.DataArray) -> tuple[float, float]:
