@@ -145,7 +145,10 @@ def _summary(cube: CubeSpec) -> dict[str, str]:
     px, py = grid.pixel_size(cube.resolution)
     periods = list(cube.timeline.covering(this_year, this_year.replace(month=12, day=31)))
     labels = [cube.timeline.title(p) for p in periods]
-    function = cube.function.name
+    chosen = {k: v for k, v in cube.function.to_dict().items() if k != "name"}
+    how = [cube.function.name, *(f"{key} {value}" for key, value in chosen.items())]
+    if cube.function.rounding:
+        how.append(f"rounded {cube.rounding or cube.function.rounding}")
     formulas = [str(i.index) for i in cube.indices if isinstance(i.index, FormulaIndex)]
     return {
         "name": cube.name,
@@ -156,9 +159,7 @@ def _summary(cube: CubeSpec) -> dict[str, str]:
         "periods": f"{len(labels)} in 2020: {labels[0]}, ... {labels[-1]}"
         if len(labels) > 1
         else "".join(labels),
-        "function": f"{function}, rounded {cube.rounding or cube.function.rounding}"
-        if cube.function.rounding
-        else function,
+        "function": ", ".join(how),
         "bands": ", ".join(f"{m.name} ({m.dtype})" for m in cube.outputs),
         **({"indices": "; ".join(formulas)} if formulas else {}),
     }
