@@ -146,7 +146,7 @@ def _summary(cube: CubeSpec) -> dict[str, str]:
     periods = list(cube.timeline.covering(this_year, this_year.replace(month=12, day=31)))
     labels = [cube.timeline.title(p) for p in periods]
     chosen = {k: v for k, v in cube.function.to_dict().items() if k != "name"}
-    how = [cube.function.name, *(f"{key} {value}" for key, value in chosen.items())]
+    how = [cube.function.name, *(f"{key} {json.dumps(value)}" for key, value in chosen.items())]
     if cube.function.rounding:
         how.append(f"rounded {cube.rounding or cube.function.rounding}")
     formulas = [str(i.index) for i in cube.indices if isinstance(i.index, FormulaIndex)]
