@@ -13,14 +13,13 @@ from odc_bdc.compositing import (
     CompositeBlock,
     composite_block,
     convert_encoding,
+    dated_order,
     efficacy,
     index_pixels,
     load_mask,
     needs_classes,
     recode_quality,
-    reference_order,
     scene_order,
-    time_order,
 )
 from odc_bdc.compositing.checking import CLASSES
 from odc_bdc.quality import CLEAR, dilate
@@ -108,11 +107,9 @@ def _order(
     """Order the observations as the cube's function wants, by efficacy over the whole tile."""
     cube, geobox = task.cube, task.geobox
     times = np.array([group[0].datetime.replace(tzinfo=None) for group in passes], "datetime64[ns]")
-    if cube.function.ordering == "reference_day":
-        day = dict(cube.function.parameters).get("reference_day")
-        return reference_order(times, task.period, day)
-    if cube.function.ordering != "efficacy":
-        return time_order(times)
+    order = dated_order(cube.function, times, task.period)
+    if order is not None:
+        return order
     n_clear = np.zeros(len(passes), dtype=np.int64)
     for window in _windows(geobox, block):
         for i, group in enumerate(passes):

@@ -14,7 +14,7 @@ from odc_bdc.compositing.cube import (
 )
 from odc_bdc.compositing.dataset import composite
 from odc_bdc.compositing.encoding import convert_encoding
-from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
+from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 
 COMPOSITE_VERSION = "1"
 """Raised whenever a change alters pixels: it enters the ids of built datasets."""
@@ -27,13 +27,12 @@ __all__ = [
     "composite_block",
     "composite_cube",
     "convert_encoding",
+    "dated_order",
     "efficacy",
     "harmonise",
     "index_pixels",
     "load_mask",
     "needs_classes",
     "recode_quality",
-    "reference_order",
     "scene_order",
-    "time_order",
 ]

@@ -15,7 +15,7 @@ from odc_bdc.compositing.block import CompositeBlock, Composited, Mask
 from odc_bdc.compositing.checking import CLASSES, check_scenes
 from odc_bdc.compositing.chunks import over_time
 from odc_bdc.compositing.functions import empty_value
-from odc_bdc.compositing.ordering import efficacy, reference_order, scene_order, time_order
+from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube import CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
 from odc_bdc.errors import InvalidValueError
@@ -283,7 +283,7 @@ def _composite_period(
     classes = [ds[CLASSES]] if CLASSES in ds.data_vars else []
     times = np.asarray(ds["time"].values)
     datasources = ds.coords["datasource"].values if "datasource" in ds.coords else None
-    order = np.argsort(rank) if rank[0] >= 0 else _order(times, how, period)
+    order = np.argsort(rank) if rank[0] >= 0 else dated_order(how.function, times, period)
     n_clear, n_pixels = _clear_pixels(ds, how, needed=order is None)
 
     def run(stacks: list[npt.NDArray[Any]], counts: Any) -> list[npt.NDArray[Any]]:
@@ -305,17 +305,6 @@ def _composite_period(
     made = over_time(run, inputs, n_clear, [dtype for dtype, _ in columns.values()])
     start = np.datetime64(period.start, "D")
     return _labelled(dict(zip(columns, made, strict=True)), ds, how, columns, start)
-
-
-def _order(
-    times: npt.NDArray[Any], how: CompositeBlock, period: Period
-) -> npt.NDArray[np.intp] | None:
-    """Give the function's own order of scenes; None if that takes their efficacy."""
-    if how.function.ordering == "efficacy":
-        return None
-    if how.function.ordering == "reference_day":
-        return reference_order(times, period, dict(how.function.parameters).get("reference_day"))
-    return time_order(times)
 
 
 def _clear_pixels(ds: xr.Dataset, how: CompositeBlock, *, needed: bool) -> tuple[xr.DataArray, int]:

@@ -1,4 +1,4 @@
-"""The order in which the stack (LCF) looks at the scenes of a period."""
+"""The order in which a composite function looks at the scenes of a period."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from odc_bdc.function import CompositeFunction
 from odc_bdc.timeline import Period
 
 
@@ -81,3 +82,25 @@ def reference_order(
 def time_order(times: npt.ArrayLike) -> npt.NDArray[np.intp]:
     """Give the positions of the scenes by time, the earliest first."""
     return np.argsort(np.asarray(times).astype("datetime64[ns]"), kind="stable")
+
+
+def dated_order(
+    function: CompositeFunction, times: npt.ArrayLike, period: Period
+) -> npt.NDArray[np.intp] | None:
+    """Give a function's own order of scenes, if their dates tell it.
+
+    Parameters
+    ----------
+    times
+        datetime64 by scene (UTC).
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Positions, the first to be preferred first; None if the order takes the scenes' efficacy.
+    """
+    if function.ordering == "efficacy":
+        return None
+    if function.ordering == "reference_day":
+        return reference_order(times, period, dict(function.parameters).get("reference_day"))
+    return time_order(times)
