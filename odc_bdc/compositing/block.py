@@ -139,8 +139,8 @@ def composite_block(
     known = how.nodata.get(how.quality.band)
     chosen = kernels.gather(_gatherable(quality), picked, nodata=known, threads=threads)
     image.bands[how.quality.band] = chosen.astype(quality.dtype, copy=False)
-    provenance = _of_time(days_of_year, picked, PROVENANCE)
-    source = None if datasources is None else _of_time(datasources, picked, DATASOURCE)
+    provenance = auxiliary_of(days_of_year, picked, PROVENANCE)
+    source = None if datasources is None else auxiliary_of(datasources, picked, DATASOURCE)
     return replace(image, provenance=provenance, datasource=source)
 
 
@@ -202,7 +202,7 @@ def _step_by_step(
     clear, clearob = observed.clear, observed.clearob
     if how.mask is not None:
         clear = clear & _asked_mask(how.mask, bands, quality)
-        clearob = np.minimum(clear.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
+        clearob = saturated_count(clear)
     seen = Observations(
         bands,
         how.nodata,
@@ -249,8 +249,15 @@ def _gatherable(quality: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return quality if quality.dtype.name in kernels.DTYPES else quality.astype(np.int32)
 
 
-def _of_time(
+def saturated_count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Count along time as CLEAROB and TOTALOB do: what is beyond 255 stays 255."""
+    out: npt.NDArray[np.uint8] = np.minimum(mask.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
+    return out
+
+
+def auxiliary_of(
     values: Sequence[int] | npt.NDArray[Any], picked: npt.NDArray[Any], band: Measurement
 ) -> npt.NDArray[Any]:
+    """Fill PROVENANCE or DATASOURCE: of values by time that of each pixel's observation."""
     nodata = int(band.nodata or 0)
     return kernels.of_time(values, picked, dtype=band.dtype, nodata=nodata)

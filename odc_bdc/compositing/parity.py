@@ -13,8 +13,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
-from odc_bdc.cube import DATASOURCE, PROVENANCE, Measurement
+from odc_bdc.compositing.block import (
+    CompositeBlock,
+    Composited,
+    auxiliary_of,
+    composite_block,
+    saturated_count,
+)
+from odc_bdc.cube import DATASOURCE, PROVENANCE
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.quality import QualityPolicy
 
@@ -22,7 +28,6 @@ Parity: TypeAlias = Literal["cube-builder"]
 """A program whose numbers are to be reproduced."""
 
 _FUNCTIONS = ("MED", "LCF")
-_COUNT_LIMIT = 255
 # The code that a corrected pixel of Sentinel-2 gets: saturated or defective, in the scene
 # classification (SCL) of ESA.
 _SCL_DEFECTIVE = 1
@@ -106,7 +111,7 @@ def composite_parity(
         return listed | ~(spoilt if nodata is None else spoilt | (band == nodata))
 
     clear_quality = clear(quality, policy.nodata)
-    counts = _count(clear_quality), _count(policy.has_data(quality))
+    counts = saturated_count(clear_quality), saturated_count(policy.has_data(quality))
     if how.function.name == "MED":
         nodata = {name: how.nodata.get(name) for name in bands}
         medians = {n: _median(b, clear(b, nodata[n]), nodata[n]) for n, b in bands.items()}
@@ -117,8 +122,8 @@ def composite_parity(
         out[name] = _take(band, _pick(band, clear(band, empty), empty, order), empty)
     picked = _pick(quality, clear_quality, policy.nodata, order)
     out[policy.band] = _take(quality, picked, policy.nodata)
-    provenance = _take_time(days_of_year, picked, PROVENANCE)
-    source = None if datasources is None else _take_time(datasources, picked, DATASOURCE)
+    provenance = auxiliary_of(days_of_year, picked, PROVENANCE)
+    source = None if datasources is None else auxiliary_of(datasources, picked, DATASOURCE)
     return Composited(out, *counts, provenance, source)
 
 
@@ -204,11 +209,6 @@ def _read(
     return listed, spoilt
 
 
-def _count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    out: npt.NDArray[np.uint8] = np.minimum(mask.sum(axis=0), _COUNT_LIMIT).astype(np.uint8)
-    return out
-
-
 def _median(
     band: npt.NDArray[Any], clear: npt.NDArray[np.bool_], nodata: float | None
 ) -> npt.NDArray[Any]:
@@ -241,13 +241,4 @@ def _take(
     """Take from each pixel's `picked` observation; nodata (or 0) where that is -1."""
     out: npt.NDArray[Any] = np.take_along_axis(stack, np.maximum(picked, 0)[np.newaxis], axis=0)[0]
     out[picked < 0] = nodata or 0
-    return out
-
-
-def _take_time(
-    values: Sequence[int] | npt.NDArray[Any], picked: npt.NDArray[np.intp], band: Measurement
-) -> npt.NDArray[Any]:
-    """Take one of the values by time, for each pixel that of its `picked` observation."""
-    out: npt.NDArray[Any] = np.asarray(values, dtype=band.dtype)[np.maximum(picked, 0)]
-    out[picked < 0] = band.nodata
     return out
