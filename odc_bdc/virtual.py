@@ -34,9 +34,9 @@ from datacube.virtual import Transformation, catalog_from_yaml
 from datacube.virtual.catalog import Catalog
 
 from odc_bdc.compositing import composite, composite_cube, harmonise
-from odc_bdc.cube import CLEAROB, PROVENANCE, TOTALOB, find_cube, shipped_cubes
 from odc_bdc.cube import Measurement as Band
-from odc_bdc.cube.measurement import measurement_keys, results
+from odc_bdc.cube import find_cube, shipped_cubes
+from odc_bdc.cube.measurement import measurement_keys, results, usual_auxiliary
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, composite_function
 from odc_bdc.quality import QualityPolicy
@@ -97,8 +97,8 @@ class Composite(Transformation):
             if n != self._quality.band
         ]
         made = {m.name: m for m in results(self._function, bands)}
-        extra = [CLEAROB, TOTALOB] + ([PROVENANCE] if picks else [])
-        made |= {m.name: m for m in extra}
+        auxiliary = usual_auxiliary(self._function, several_platforms=False)
+        made |= {m.name: m for m in auxiliary}
         return {n: Measurement(**m.to_odc()) for n, m in made.items()} | quality
 
     def compute(self, data: xr.Dataset) -> xr.Dataset:

@@ -17,7 +17,7 @@ from odc_bdc.compositing.chunks import over_time
 from odc_bdc.compositing.functions import empty_value
 from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 from odc_bdc.compositing.parity import Parity, block_function
-from odc_bdc.cube import CLEAROB, DATASOURCE, PROVENANCE, TOTALOB, Measurement
+from odc_bdc.cube.measurement import usual_auxiliary
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import CompositeFunction, Rounding, composite_function
 from odc_bdc.quality import CLEAR, QualityPolicy, dilate
@@ -343,7 +343,7 @@ def _columns(
         out[how.quality.band] = ds[how.quality.band].dtype, dict(ds[how.quality.band].attrs)
     for name, dtype in how.function.extra:
         out[name] = np.dtype(dtype), {"units": "1", **common}
-    for m in _auxiliary(ds, how):
+    for m in usual_auxiliary(how.function, several_platforms="datasource" in ds.coords):
         attrs: dict[Hashable, Any] = {"units": m.units, **common}
         if m.nodata is not None:
             attrs["nodata"] = m.nodata
@@ -359,14 +359,6 @@ def _column(band: xr.DataArray, how: CompositeBlock) -> tuple[Any, dict[Hashable
     if how.function.dtype is None:
         return band.dtype, attrs
     return np.dtype(how.function.dtype), {**attrs, "nodata": np.nan}
-
-
-def _auxiliary(ds: xr.Dataset, how: CompositeBlock) -> list[Measurement]:
-    """Give the auxiliary bands that a composite has, in their order."""
-    if not how.function.picks_date:
-        return [CLEAROB, TOTALOB]
-    sources = [DATASOURCE] if "datasource" in ds.coords else []
-    return [CLEAROB, TOTALOB, PROVENANCE, *sources]
 
 
 def _labelled(

@@ -129,3 +129,12 @@ DATASOURCE = Measurement("DATASOURCE", "uint8", nodata=255)
 
 AUXILIARY = {m.name: m for m in (CLEAROB, TOTALOB, PROVENANCE, DATASOURCE)}
 """The auxiliary bands by name."""
+
+
+def usual_auxiliary(
+    function: CompositeFunction, *, several_platforms: bool
+) -> tuple[Measurement, ...]:
+    """Give the auxiliary bands that a function's composites have, if nothing else is asked for."""
+    if not function.picks_date:
+        return CLEAROB, TOTALOB
+    return (CLEAROB, TOTALOB, PROVENANCE, *([DATASOURCE] if several_platforms else []))

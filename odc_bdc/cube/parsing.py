@@ -6,7 +6,13 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from odc_bdc.cube.measurement import AUXILIARY, Measurement, measurement_keys, results
+from odc_bdc.cube.measurement import (
+    AUXILIARY,
+    Measurement,
+    measurement_keys,
+    results,
+    usual_auxiliary,
+)
 from odc_bdc.cube.spec import CubeSpec, IndexBand, Source
 from odc_bdc.document import Faults, KeyPath
 from odc_bdc.errors import InvalidValueError, UnknownNameError
@@ -192,7 +198,7 @@ def _check_nodata(measurement: Measurement, path: KeyPath, faults: Faults) -> No
 
 def _indices(given: Sequence[Any], cube: CubeSpec, faults: Faults) -> tuple[IndexBand, ...]:
     out = []
-    by_name = {label: m.name for m in reversed(cube.bands) for label in (*m.aliases, m.name)}
+    by_name = cube.labels
     for number, item in enumerate(given):
         path = ("outputs", "indices", number)
         wanted: dict[str, Any] = {"name": item} if isinstance(item, str) else item
@@ -229,8 +235,8 @@ def _auxiliary(
 ) -> tuple[str, ...]:
     dated = ("PROVENANCE", "DATASOURCE")
     if given is None:
-        usual = dated[: 1 + (len(cube.platforms) > 1)] if function.picks_date else ()
-        return ("CLEAROB", "TOTALOB", *usual)
+        usual = usual_auxiliary(function, several_platforms=len(cube.platforms) > 1)
+        return tuple(m.name for m in usual)
     for number, name in enumerate(given):
         if name in dated and not function.picks_date:
             faults.add(
@@ -285,8 +291,7 @@ def _check_names(cube: CubeSpec, faults: Faults) -> None:
 
 def _check_function(cube: CubeSpec, faults: Faults) -> None:
     """See that the bands which the function has to know are there, where indices look for them."""
-    labels = {label for m in cube.bands for label in (*m.aliases, m.name)}
-    lacking = [name for name in cube.function.common_names if name not in labels]
+    lacking = [name for name in cube.function.common_names if name not in cube.labels]
     if lacking:
         faults.add(
             ("function",),

@@ -182,8 +182,12 @@ class CubeSpec:
     @property
     def common(self) -> dict[str, str]:
         """The bands that the function has to know, by their common names."""
-        by_name = {label: m.name for m in reversed(self.bands) for label in (*m.aliases, m.name)}
-        return {name: by_name[name] for name in self.function.common_names}
+        return {name: self.labels[name] for name in self.function.common_names}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names of the bands by name and by alias; of bands with one alias it means the first."""
+        return {label: m.name for m in reversed(self.bands) for label in (*m.aliases, m.name)}
 
     @property
     def products(self) -> tuple[str, ...]:
