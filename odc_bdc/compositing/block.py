@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from importlib import import_module
 from typing import Any, TypeAlias, cast
 
@@ -215,7 +214,7 @@ def _step_by_step(
         how.rounding or how.function.rounding or "half_even",
         threads,
     )
-    compute = _implementation(how.function.implementation)
+    compute = import_function(how.function.implementation)
     result = compute(seen, **dict(how.function.parameters))
     if not how.function.picks_date:
         return None, Composited(dict(result), clearob, observed.totalob)
@@ -239,8 +238,14 @@ def _asked_mask(
     return found
 
 
-@cache
-def _implementation(path: str) -> Callable[..., Any]:
+def import_function(path: str) -> Callable[..., Any]:
+    """Import what ``module:function`` names.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        If there is no such module, or it has no such function.
+    """
     module, _, name = path.partition(":")
     return cast("Callable[..., Any]", getattr(import_module(module), name))
 

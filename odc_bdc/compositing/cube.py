@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import Mask
+from odc_bdc.compositing.block import Mask, import_function
 from odc_bdc.compositing.checking import CLASSES
 from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
@@ -165,9 +164,8 @@ def load_mask(path: str | None) -> Mask | None:
     """
     if path is None:
         return None
-    module, _, name = path.partition(":")
     try:
-        found: Mask = getattr(import_module(module), name)
+        found: Mask = import_function(path)
     except (ImportError, AttributeError) as e:
         raise InvalidValueError(f"mask {path!r} cannot be imported: {e}") from e
     return found
