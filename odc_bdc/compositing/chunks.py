@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import getitem
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+Count = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
 Run = Callable[[list[npt.NDArray[Any]], npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]
 
 
@@ -46,6 +48,36 @@ def over_time(
     return [xr.DataArray(data, template.coords, template.dims) for data in made]
 
 
+def count_per_time(count: Count, band: xr.DataArray) -> xr.DataArray:
+    """Count something over all pixels of each time.
+
+    Parameters
+    ----------
+    count
+        Is given the band as an array (time, y, x) of one spatial chunk; gives one number for each
+        time.
+    band
+        Dims (time, y, x), eager or dask.
+
+    Returns
+    -------
+    xarray.DataArray
+        int64, dim (time,), dask if the band was.
+    """
+    if band.chunks is None:
+        counted: Any = count(band.values)
+    else:
+        import dask.array as da  # noqa: PLC0415 (only where there is dask)
+
+        inputs, tasks = _tasks(f"count-{uuid.uuid4().hex}", partial(_count, count), [band.data])
+        name = f"total-{uuid.uuid4().hex}"
+        total = {(name, 0): (sum, list(tasks))}
+        counted = da.Array(
+            _graph({**tasks, **total}, name, inputs), name, ((band.sizes["time"],),), dtype=np.int64
+        )
+    return xr.DataArray(counted, dims=band.dims[:1])
+
+
 def _over_chunks(
     run: Run, bands: Sequence[xr.DataArray], whole: Any, dtypes: Sequence[Any]
 ) -> list[Any]:
@@ -56,31 +88,75 @@ def _over_chunks(
     aligned = xr.unify_chunks(*(band if band.chunks else band.chunk() for band in bands))
     arrays = [band.data for band in aligned]
     known = da.asarray(whole).rechunk(-1)
-    times, *chunks = arrays[0].numblocks
     name = f"composite-{uuid.uuid4().hex}"
-    tasks = {
-        (name, *at): (
-            _run,
-            run,
-            [[(array.name, t, *at) for t in range(times)] for array in arrays],
-            (known.name, 0),
-        )
-        for at in np.ndindex(*chunks)
-    }
-    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[*arrays, known])
+    inputs, tasks = _tasks(name, partial(_run, run), arrays, (known.name, 0))
+    graph = _graph(tasks, name, [*inputs, known])
     out = []
     for number, dtype in enumerate(dtypes):
         part = f"{name}-{number}"
-        taken = {(part, *at): (getitem, (name, *at), number) for at in np.ndindex(*chunks)}
+        taken = {(part, *key[1:]): (getitem, key, number) for key in tasks}
         layers = {**graph.layers, part: taken}
         whole_graph = HighLevelGraph(layers, {**graph.dependencies, part: {name}})
         out.append(da.Array(whole_graph, part, arrays[0].chunks[1:], dtype=dtype))
     return out
 
 
+def _tasks(
+    name: str, function: Callable[..., Any], arrays: Sequence[Any], *more: Any
+) -> tuple[list[Any], dict[tuple[Any, ...], Any]]:
+    """Give a task for each spatial chunk, and the arrays that tasks refer to by key.
+
+    Blocks that are in memory become part of the task: to schedule a thousand of them one by one
+    takes dask longer than a composite.
+    """
+    times, *chunks = arrays[0].numblocks
+    held = [_blocks_in_memory(array) for array in arrays]
+    tasks = {
+        (name, *at): (
+            function,
+            [
+                [(array.name, t, *at) if blocks is None else blocks[(t, *at)] for t in range(times)]
+                for array, blocks in zip(arrays, held, strict=True)
+            ],
+            *more,
+        )
+        for at in np.ndindex(*chunks)
+    }
+    return [a for a, blocks in zip(arrays, held, strict=True) if blocks is None], tasks
+
+
+def _blocks_in_memory(array: Any) -> dict[tuple[int, ...], npt.NDArray[Any]] | None:
+    """Give all blocks of a dask array, or None if any of them has to be computed."""
+    from dask._task_spec import Alias, DataNode  # noqa: PLC0415 (only where there is dask)
+
+    graph, found = array.__dask_graph__(), {}
+    for at in np.ndindex(*array.numblocks):
+        block = graph[(array.name, *at)]
+        while isinstance(block, Alias):
+            block = graph[block.target]
+        block = block.value if isinstance(block, DataNode) else block
+        if not isinstance(block, np.ndarray):
+            return None
+        found[at] = block
+    return found
+
+
+def _graph(tasks: Mapping[Any, Any], name: str, inputs: Sequence[Any]) -> Any:
+    from dask.highlevelgraph import HighLevelGraph  # noqa: PLC0415 (only where there is dask)
+
+    return HighLevelGraph.from_collections(name, dict(tasks), dependencies=list(inputs))
+
+
 def _run(
     run: Run, parts: list[list[npt.NDArray[Any]]], whole: npt.NDArray[Any]
 ) -> Sequence[npt.NDArray[Any]]:
-    """Join the times of a chunk, then run."""
-    stacks = [np.concatenate(times) if len(times) > 1 else times[0] for times in parts]
-    return run([np.ascontiguousarray(stack) for stack in stacks], whole)
+    return run([_joined(times) for times in parts], whole)
+
+
+def _count(count: Count, parts: list[list[npt.NDArray[Any]]]) -> npt.NDArray[np.int64]:
+    return count(_joined(parts[0]))
+
+
+def _joined(times: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Join the times of a chunk."""
+    return np.ascontiguousarray(np.concatenate(times) if len(times) > 1 else times[0])

@@ -13,7 +13,7 @@ import xarray as xr
 
 from odc_bdc.compositing.block import CompositeBlock, Composited, Mask
 from odc_bdc.compositing.checking import CLASSES, check_scenes
-from odc_bdc.compositing.chunks import over_time
+from odc_bdc.compositing.chunks import count_per_time, over_time
 from odc_bdc.compositing.functions import empty_value
 from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 from odc_bdc.compositing.parity import Parity, block_function
@@ -314,10 +314,17 @@ def _clear_pixels(ds: xr.Dataset, how: CompositeBlock, *, needed: bool) -> tuple
     n_pixels = int(np.prod([ds.sizes[d] for d in spatial]))
     if not needed:
         return xr.zeros_like(ds["time"], int), n_pixels
-    if CLASSES in ds.data_vars:
-        return (ds[CLASSES] == CLEAR).sum(spatial), n_pixels
-    clear = xr.apply_ufunc(how.quality.is_clear, quality, dask="parallelized", output_dtypes=[bool])
-    return clear.sum(spatial), n_pixels
+    classes = CLASSES in ds.data_vars
+    known = partial(np.equal, CLEAR) if classes else how.quality.is_clear
+    counted = count_per_time(partial(_count_true, known), ds[CLASSES] if classes else quality)
+    return counted, n_pixels
+
+
+def _count_true(
+    is_true: Callable[..., npt.NDArray[np.bool_]], band: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """Count pixels of each time, one time after the other lest a mask of all fills the memory."""
+    return np.array([np.count_nonzero(is_true(scene)) for scene in band], np.int64)
 
 
 def _empty(image: xr.Dataset, start: np.datetime64) -> xr.Dataset:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from odc_bdc.compositing import kernels
 from odc_bdc.compositing.kernels import jit
+from odc_bdc.compositing.kernels.blocks import PITCH, STRIP, fold, sort_rows
 from odc_bdc.compositing.kernels.network import median_network, sorting_network
-from odc_bdc.compositing.kernels.strips import STRIP
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.quality import QualityPolicy
 
@@ -318,22 +318,39 @@ def test_counts_saturate_and_many_times_work():
         np.testing.assert_array_equal(out.mean[0][row], np.floor(values.mean(axis=0)))
 
 
-@pytest.mark.parametrize("n", [*range(40), 64, 90, 256])
-def test_networks_sort(n):
-    # Zeros and ones suffice: Knuth, 5.3.4, theorem Z.
+def zeros_and_ones(network, n, pixels=1500):
+    """Give rows that a network should sort; zeros and ones suffice: Knuth, 5.3.4, theorem Z."""
     rng = np.random.default_rng(n)
-    rows = (rng.random((n, 4000)) < rng.random(4000)).astype(int)
-    for network, places in (
-        (sorting_network(n), range(n)),
-        (median_network(n), range(max(n // 2 - 1, 0), n // 2 + 1) if n > 1 else range(n)),
-    ):
-        got = rows.copy()
-        for i, j, sides in network:
-            low, high = np.minimum(got[i], got[j]), np.maximum(got[i], got[j])
-            got[i] = low if sides & 1 else -9
-            got[j] = high if sides & 2 else -9
-        for place in places:
-            np.testing.assert_array_equal(got[place], np.sort(rows, axis=0)[place])
+    work = np.zeros((network.rows + 2, PITCH), np.int16)
+    work[network.place, :pixels] = rng.random((n, pixels)) < rng.random(pixels)
+    work[network.low], work[network.high] = -32768, 32767
+    return work, np.sort(work[network.place, :pixels], axis=0)
+
+
+@pytest.mark.parametrize("n", [*range(40), 64, 90, 256, 300])
+def test_networks_sort(n):
+    network = sorting_network(n)
+    work, wanted = zeros_and_ones(network, n)
+    sort_rows(work.reshape(-1), 0, network.rows, wanted.shape[1], network.steps)
+    np.testing.assert_array_equal(work[:n, : wanted.shape[1]], wanted)
+    assert (work[n : network.rows] == 32767).all()
+
+
+@pytest.mark.parametrize("n", [*range(40), 64, 90, 256, 300])
+def test_networks_find_the_middle(n):
+    network = median_network(n)
+    work, wanted = zeros_and_ones(network, n)
+    pixels = wanted.shape[1]
+    flat, half = work.reshape(-1), network.rows // 2
+    sort_rows(flat, 0, network.rows, pixels, network.steps)
+    fold(flat, 0, half, n, pixels, np.array([32767, -32768], np.int16))
+    assert (work[network.low] == -32768).all()
+    assert (work[network.high] == 32767).all()
+    below, above = work[network.rows, :pixels], work[network.rows + 1, :pixels]
+    if n % 2:
+        np.testing.assert_array_equal(above, wanted[n // 2])
+    elif n:
+        np.testing.assert_array_equal([below, above], wanted[n // 2 - 1 : n // 2 + 1])
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])

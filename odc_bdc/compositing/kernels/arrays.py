@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels.arithmetic import ROUNDING_CODES
-from odc_bdc.compositing.kernels.strips import STRIP
+from odc_bdc.compositing.kernels.blocks import STRIP
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, check_rounding
 
@@ -96,11 +96,11 @@ def filler(nodata: float | None, dtype: npt.DTypeLike) -> Any:
 def nodata_values(
     nodata: Sequence[float | None], dtype: npt.DTypeLike, number: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Give nodata values of bands as an array, and whether each band has one."""
+    """Give nodata values of bands as an array, and 1 for each band that has none."""
     if len(nodata) != number:
         raise InvalidValueError(f"{len(nodata)} nodata values are given for {number} bands")
     values = np.array([filler(v, dtype) for v in nodata], dtype=dtype)
-    return values, np.array([v is not None for v in nodata], dtype=np.uint8)
+    return values, np.array([v is None for v in nodata], dtype=np.uint8)
 
 
 def ends(dtype: npt.DTypeLike) -> npt.NDArray[Any]:

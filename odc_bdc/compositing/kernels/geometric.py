@@ -11,9 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
+from odc_bdc.compositing.kernels.blocks import fold, sort_rows
 from odc_bdc.compositing.kernels.jit import kernel
 from odc_bdc.compositing.kernels.network import median_network
-from odc_bdc.compositing.kernels.strips import load, rows, sort_rows, store_median
+from odc_bdc.compositing.kernels.strips import (
+    load,
+    pad,
+    rows,
+    store_median,
+    tallies,
+)
 from odc_bdc.errors import InvalidValueError
 
 _GROUP = 64
@@ -97,7 +104,7 @@ def geomedian(
         (flat, len(bands), float(scale), float(offset)),
         mask,
         (float(tolerance), int(max_iterations)),
-        median_network(len(mask)),
+        median_network(len(mask)).tables,
         arrays.ends(np.float64),
         medians,
         mads,
@@ -125,7 +132,11 @@ def _geomedian(
     used = np.zeros((times, _GROUP), np.uint8)
     middle = np.zeros((number, _GROUP))
     distance = np.zeros((times, _GROUP))
-    work, count = rows(times, distance), np.zeros(_GROUP, np.int16)
+    half = (len(network[1]) + len(network[2]) + len(network[3])) // 2
+    work, filler, room = rows(2 * half + 2, distance), rows(1, distance)[0], tallies()
+    pad(work, network, ends, 1)
+    flat = work.reshape(work.size)
+    low, high = work[2 * half], work[2 * half + 1]
     for p in range(start, stop, _GROUP):
         n = min(_GROUP, stop - p)
         used[:] = 0
@@ -133,9 +144,10 @@ def _geomedian(
         _find_middle(points, used, rule, middle)
         for which in range(3):
             _distances(points, middle, which, distance)
-            load(distance, used, 0, 0, n, ends, work, count)
-            sort_rows(work, n, network)
-            store_median(work, count, n, 0, np.float32(np.nan), mads[which], p)
+            load(distance, used, 0, 0, n, network[1], ends, filler, work, room)
+            sort_rows(flat, 0, len(work), n, network[0])
+            fold(flat, 0, half, times, n, ends)
+            store_median(low, high, room[0], n, times, 0, np.float32(np.nan), mads[which], p)
         for b in range(number):
             for x in range(n):
                 medians[b, p + x] = middle[b, x]

@@ -55,7 +55,20 @@ def kernel(function: F) -> F:
     the source, else in the user's cache folder. If none can be written, each process compiles for
     itself.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return _compiled(function, numba.njit(nogil=True, error_model="numpy"))
+
+
+def inner(function: F) -> F:
+    """Compile a function that kernels call and that makes no array; all else as `kernel`.
+
+    numba then leaves out that it counts references to slices of arrays. Those are atomic
+    operations, and cost as much as the loop over a strip that the slices are for.
+    """
+    return _compiled(function, numba.njit(nogil=True, error_model="numpy", _nrt=False))
+
+
+def _compiled(function: F, compiler: Callable[[F], Any]) -> F:
+    compiled = compiler(function)
     with suppress(RuntimeError):  # "no locator available": no folder can be written
         compiled._cache = _Cache(function)  # noqa: SLF001  # what `enable_caching` does
     return compiled  # type: ignore[no-any-return]

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
+from odc_bdc.compositing.kernels.blocks import STRIP
 from odc_bdc.compositing.kernels.jit import kernel
-from odc_bdc.compositing.kernels.strips import STRIP, add, store_mean
+from odc_bdc.compositing.kernels.strips import add, rows, store_mean, tallies
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding
 
@@ -168,11 +169,11 @@ def _mean(
     start: int,
     stop: int,
 ) -> None:
-    total, count = np.zeros(STRIP, like.dtype), np.zeros(STRIP, np.int16)
+    total, room = rows(1, like)[0], tallies()
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        add(band, clear, p, p, n, total, count)
-        store_mean(total, count, n, rounding, nodata, out, p)
+        add(band, clear, p, n, total, room)
+        store_mean(total, room[0], n, len(band), rounding, nodata, out, p)
 
 
 # band, clear (T, N) -> out (N,) float32
@@ -187,11 +188,12 @@ def _std(
     start: int,
     stop: int,
 ) -> None:
-    total, count = np.zeros(STRIP, np.float64), np.zeros(STRIP, np.int16)
+    total, room = np.zeros(STRIP, np.float64), tallies()
+    count = room[0]
     squares = np.zeros(STRIP, np.float64)
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        add(band, clear, p, p, n, total, count)
+        add(band, clear, p, n, total, room)
         squares[:] = 0
         for x in range(n):
             total[x] /= max(count[x], 1)

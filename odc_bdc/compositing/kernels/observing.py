@@ -11,8 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
+from odc_bdc.compositing.kernels.blocks import STRIP
 from odc_bdc.compositing.kernels.jit import kernel
-from odc_bdc.compositing.kernels.strips import STRIP, data_row, observe_strip, store_count
+from odc_bdc.compositing.kernels.strips import (
+    clear_tallies,
+    data_row,
+    observe_row,
+    store_count,
+    tallies,
+)
 from odc_bdc.errors import InvalidValueError
 
 NODATA, SEEN, CLEAR = 0, 1, 2
@@ -110,22 +117,22 @@ def quality_codes(
 
 
 def _runs(table: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
-    """Give the runs of values that are seen (bit 0) and that are clear (bit 1): first, last, bit.
+    """Give the runs of values that are seen (bit 0) and clear (bit 1): first, length - 1, bit.
 
     None at all if there are many: a look-up is quicker then.
     """
     found = []
     for bit, wanted in ((1, table != NODATA), (2, table == CLEAR)):
         edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False]))))
-        found += [(a, b - 1, bit) for a, b in edges.reshape(-1, 2).tolist()]
+        found += [(a, b - 1 - a, bit) for a, b in edges.reshape(-1, 2).tolist()]
     if len(found) > _MOST_RUNS:
         found = []
-    low, high, bits = np.array(found, dtype=np.int64).reshape(-1, 3).T
-    return low.astype(dtype), high.astype(dtype), bits.astype(np.uint8)
+    low, width, bits = np.array(found, dtype=np.int64).reshape(-1, 3).T
+    return low.astype(dtype), width.astype(dtype), bits.astype(np.uint8)
 
 
 Source = tuple[tuple[npt.NDArray[Any], ...], int, npt.NDArray[Any], npt.NDArray[Any], Any]
-"""Bands of one dtype, their number, nodata values, whether each has one, and what others say."""
+"""Bands of one dtype, their number, nodata values, which have none, and what others say."""
 
 
 def data_source(
@@ -164,10 +171,10 @@ def _source(
     known: npt.ArrayLike | None,
 ) -> Source:
     flat = arrays.flat_bands(bands, shape)
-    values, checks = arrays.nodata_values(nodata, flat[0].dtype, len(bands))
+    values, any_value = arrays.nodata_values(nodata, flat[0].dtype, len(bands))
     if known is None:
         known = np.empty((0, 0, 0), np.uint8)
-    return flat, len(bands), values, checks, arrays.flat_mask(known, np.asarray(known), "known")
+    return flat, len(bands), values, any_value, arrays.flat_mask(known, np.asarray(known), "known")
 
 
 # quality (T, N), meaning, source -> has_data, clear (T, N) uint8, clearob, totalob (N,) uint8
@@ -183,12 +190,14 @@ def _observe(
     start: int,
     stop: int,
 ) -> None:
-    count, seen = np.zeros(STRIP, np.int16), np.zeros(STRIP, np.int16)
-    code = np.zeros(STRIP, np.uint8)
-    into = has_data, clear, count, seen, code
+    room = tallies()
+    count, seen = room[0], room[1]
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        observe_strip(quality, meaning, source, p, p, n, into)
+        clear_tallies(room)
+        for t in range(len(quality)):
+            has, is_clear = has_data[t, p : p + n], clear[t, p : p + n]
+            observe_row(quality, meaning, source, t, p, has, is_clear, room)
         store_count(count, n, clearob, p)
         store_count(seen, n, totalob, p)
 

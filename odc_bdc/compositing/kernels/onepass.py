@@ -11,21 +11,29 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
-from odc_bdc.compositing.kernels.jit import kernel
+from odc_bdc.compositing.kernels.arithmetic import is_whole
+from odc_bdc.compositing.kernels.blocks import STRIP, fold, sort_rows
+from odc_bdc.compositing.kernels.jit import inner, kernel
 from odc_bdc.compositing.kernels.network import median_network
 from odc_bdc.compositing.kernels.observing import data_source, quality_codes
 from odc_bdc.compositing.kernels.strips import (
-    STRIP,
-    add,
-    load,
-    observe_strip,
-    pick,
+    NO_PLACE,
+    add_row,
+    add_rows,
+    choose_row,
+    clear_tallies,
+    compare_row,
+    fill_row,
+    observe_row,
+    pad,
+    place_row,
     rows,
-    sort_rows,
     store_count,
     store_mean,
     store_median,
-    take,
+    take_out,
+    tallies,
+    turn_row,
 )
 from odc_bdc.function import Rounding
 
@@ -100,12 +108,9 @@ def composites(
     counts = np.empty(pixels, np.uint8), np.empty(pixels, np.uint8)
     run = partial(
         _composites,
-        codes,
-        meaning,
-        source,
-        arrays.positions(() if order is None else order, len(codes)),
-        fallback,
-        median_network(len(codes)),
+        (codes, meaning, source),
+        _ranks(arrays.positions(() if order is None else order, len(codes)), len(codes), fallback),
+        median_network(len(codes)).tables,
         arrays.ends(dtype),
         arrays.accumulator(dtype),
         (arrays.rounding_code(median or "trunc"), arrays.rounding_code(mean or "half_even")),
@@ -127,16 +132,23 @@ def composites(
     )
 
 
-# quality (T, N), meaning, source, order (m,), network, ends (2,), like (0,), two roundings, nodata
-# by band -> results: median, mean and first, each (bands, N) or (0, N), picked (N,) or (0,),
-# then clearob and totalob (N,)
+def _ranks(order: npt.NDArray[np.intp], times: int, fallback: bool) -> npt.NDArray[np.uint16]:  # noqa: FBT001
+    """Give each time's place if it is clear, and if it is cloudy: after all that are clear."""
+    ranks = np.full((2, times), NO_PLACE, np.uint16)
+    # Of what is named twice, the first counts.
+    ranks[0, order[::-1]] = np.arange(len(order))[::-1]
+    if fallback:
+        ranks[1, order[::-1]] = ranks[0, order[::-1]] + times
+    return arrays.read_only(ranks, np.uint16)
+
+
+# observations: quality (T, N), meaning, source; ranks (2, T): see `_ranks`; network: tables of a
+# Network, ends (2,) -> results: median, mean and first, each (bands, N) or (0, N), picked (N,) or
+# (0,), then clearob and totalob (N,)
 @kernel
 def _composites(
-    quality: Any,
-    meaning: Any,
-    source: Any,
-    order: Any,
-    fallback: bool,  # noqa: FBT001  # kernels take no keywords
+    observations: Any,
+    ranks: Any,
     network: Any,
     ends: Any,
     like: Any,
@@ -146,32 +158,111 @@ def _composites(
     start: int,
     stop: int,
 ) -> None:
-    bands, number = source[0], source[1]
-    medians, means, firsts, picks, clearob, totalob = results
-    times = len(quality)
-    data, clear, work = rows(times, clearob), rows(times, clearob), rows(times, bands[0])
-    count, seen = np.zeros(STRIP, np.int16), np.zeros(STRIP, np.int16)
-    picked, code = np.zeros(STRIP, np.int16), np.zeros(STRIP, np.uint8)
-    total = np.zeros(STRIP, like.dtype)
+    source = observations[2]
+    number, band = source[1], source[0][0]
+    sorts, adds = min(len(results[0]), 1), min(len(results[1]), 1)
+    size = len(network[1]) + len(network[2]) + len(network[3]) + 2
+    work = rows(sorts * size * number, band)
+    if sorts:
+        pad(work, network, ends, number)
+    observed, places = rows(3, np.empty(0, np.uint8)), rows(2, np.empty(0, np.uint16))
+    room = observed, places, rows(1, band)[0], work, rows(adds * number, like), tallies()
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        observe_strip(quality, meaning, source, p, 0, n, (data, clear, count, seen, code))
-        store_count(count, n, clearob, p)
-        store_count(seen, n, totalob, p)
+        _begin(ends, nodata, results, p, n, room)
+        for t in range(ranks.shape[1]):
+            _observe(observations, ranks, t, results, p, n, room)
+            _keep(source, network[1][t], t, ends, results, p, n, room)
+        _store(network, ends, roundings, nodata, results, p, n, room)
+
+
+@inner
+def _begin(ends: Any, nodata: Any, results: Any, p: int, n: int, room: Any) -> None:
+    _, places, filler, _, totals, tally = room
+    _, _, firsts, picks, _, _ = results
+    clear_tallies(tally)
+    filler[:] = ends[0]
+    totals[:] = 0
+    places[1] = NO_PLACE
+    if len(picks):
+        picks[p : p + n] = -1
+    for b in range(len(firsts)):
+        firsts[b, p : p + n] = nodata[b]
+
+
+# -> has data, clear, better than before (uint8 rows of the room); counts; picked of the results
+@inner
+def _observe(
+    observations: Any, ranks: Any, t: int, results: Any, p: int, n: int, room: Any
+) -> None:
+    """Look at all pixels of a strip at one time."""
+    quality, meaning, source = observations
+    observed, places, tally, picks = room[0], room[1], room[5], results[3]
+    has, clear, better, none = observed[0, :n], observed[1, :n], observed[2, :n], np.uint8(0)
+    observe_row(quality, meaning, source, t, p, has, clear, tally)
+    if len(picks):
+        place, target, k = places[0, :n], picks[p : p + n], np.int16(t)
+        place_row(has, clear, ranks[0, t], ranks[1, t], place)
+        compare_row(place, places[1, :n], better)
+        for x in range(n):
+            before = target[x]
+            target[x] = k if better[x] != none else before
+
+
+# -> work and totals of the room; firsts of the results
+@inner
+def _keep(
+    source: Any, row: int, t: int, ends: Any, results: Any, p: int, n: int, room: Any
+) -> None:
+    """Keep what the composites need of one time, while it is in the nearest cache."""
+    observed, _, filler, work, totals, _ = room
+    medians, means, firsts = results[0], results[1], results[2]
+    clear, better, turn, number = observed[1, :n], observed[2, :n], filler[:n], source[1]
+    for b in range(number):
+        values = source[0][b][t, p : p + n]
+        if len(medians):
+            fill_row(values, clear, turn, work[len(work) // number * b + row])
+        if len(means) and not _sums_work(results, totals):
+            add_row(values, clear, totals[b])
         if len(firsts):
-            picked[:n] = -1
-            pick(clear, 0, n, order, picked)
-            if fallback:
-                pick(data, 0, n, order, picked)
-            picks[p : p + n] = picked[:n]
-        for b in range(number):
-            band = bands[b]
-            if len(medians):
-                load(band, clear, p, 0, n, ends, work, count)
-                sort_rows(work, n, network)
-                store_median(work, count, n, roundings[0], nodata[b], medians[b], p)
-            if len(means):
-                add(band, clear, p, 0, n, total, count)
-                store_mean(total, count, n, roundings[1], nodata[b], means[b], p)
-            if len(firsts):
-                take(band, picked, n, nodata[b], firsts[b], p)
+            choose_row(better, values, firsts[b, p : p + n])
+    if len(medians):
+        turn_row(clear, ends, turn)
+
+
+@inner
+def _sums_work(results: Any, totals: Any) -> bool:
+    """Tell whether means come from the rows kept for medians: with infinite fillers they cannot."""
+    return len(results[0]) > 0 and len(results[1]) > 0 and is_whole(totals)
+
+
+# -> medians, means, clearob and totalob of the results
+@inner
+def _store(
+    network: Any, ends: Any, roundings: Any, nodata: Any, results: Any, p: int, n: int, room: Any
+) -> None:
+    _, _, _, work, totals, tally = room
+    medians, means, _, _, clearob, totalob = results
+    # NaN is never clear here, so that the count holds for each band.
+    count, times, flat = tally[0], len(network[1]), work.reshape(work.size)
+    size = len(network[1]) + len(network[2]) + len(network[3]) + 2
+    store_count(count, n, clearob, p)
+    store_count(tally[1], n, totalob, p)
+    sums_work = _sums_work(results, totals)
+    if sums_work:
+        take_out(count, n, times, ends, totals[0])
+        for b in range(1, len(means)):
+            for x in range(n):
+                totals[b, x] = totals[0, x]
+    for b in range(len(means)):
+        if sums_work:
+            upper = times - times // 2
+            add_rows(flat, b * size, upper, n, totals[b])
+            add_rows(flat, (b + 1) * size - 2 - times // 2, times // 2, n, totals[b])
+        store_mean(totals[b], count, n, times, roundings[1], nodata[b], means[b], p)
+    for b in range(len(medians)):
+        row = b * size
+        sort_rows(flat, row, size, n, network[0])
+        fold(flat, row, size // 2 - 1, times, n, ends)
+        low, high = work[row + size - 2], work[row + size - 1]
+        store_median(low, high, count, n, times, roundings[0], nodata[b], medians[b], p)

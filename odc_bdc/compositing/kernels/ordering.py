@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
+from odc_bdc.compositing.kernels.blocks import STRIP, fold, sort_rows
 from odc_bdc.compositing.kernels.jit import kernel
 from odc_bdc.compositing.kernels.network import median_network, sorting_network
 from odc_bdc.compositing.kernels.strips import (
-    STRIP,
     load,
+    pad,
     rows,
-    sort_rows,
     store_median,
     store_percentile,
+    tallies,
 )
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding
@@ -68,7 +69,7 @@ def median(
         _median,
         values,
         mask,
-        median_network(len(values)),
+        median_network(len(values)).tables,
         arrays.ends(values.dtype),
         arrays.rounding_code(rounding),
         arrays.filler(nodata, values.dtype),
@@ -122,7 +123,7 @@ def percentiles(
             _percentiles,
             values,
             mask,
-            sorting_network(len(values)),
+            sorting_network(len(values)).tables,
             arrays.ends(values.dtype)[[0, 0]],
             tuple(np.stack(column) for column in zip(*places, strict=True)),
             arrays.rounding_code(rounding),
@@ -158,12 +159,17 @@ def _median(
     start: int,
     stop: int,
 ) -> None:
-    work, count = rows(len(band), band), np.zeros(STRIP, np.int16)
+    times, half = len(band), (len(network[1]) + len(network[2]) + len(network[3])) // 2
+    work, filler = rows(2 * half + 2, band), rows(1, band)[0]
+    pad(work, network, ends, 1)
+    room, flat = tallies(), work.reshape(work.size)
+    low, high = work[2 * half], work[2 * half + 1]
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        load(band, clear, p, p, n, ends, work, count)
-        sort_rows(work, n, network)
-        store_median(work, count, n, rounding, nodata, out, p)
+        load(band, clear, p, p, n, network[1], ends, filler, work, room)
+        sort_rows(flat, 0, len(work), n, network[0])
+        fold(flat, 0, half, times, n, ends)
+        store_median(low, high, room[0], n, times, rounding, nodata, out, p)
 
 
 # band, clear (T, N), network, highs (2,), places ((P, T + 1), (P, T + 1), (P,)) -> out (P, N)
@@ -181,12 +187,14 @@ def _percentiles(
     stop: int,
 ) -> None:
     ranks, shares, parts = places
-    work, count = rows(len(band), band), np.zeros(STRIP, np.int16)
-    sides = np.zeros(STRIP, band.dtype), np.zeros(STRIP, band.dtype), np.zeros(STRIP, np.float64)
+    work, filler = rows(len(network[1]) + len(network[3]), band), rows(1, band)[0]
+    pad(work, network, highs, 1)
+    room, flat = tallies(), work.reshape(work.size)
+    sides, share = rows(2, band), np.zeros(STRIP, np.float32)
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
-        load(band, clear, p, p, n, highs, work, count)
-        sort_rows(work, n, network)
+        load(band, clear, p, p, n, network[1], highs, filler, work, room)
+        sort_rows(flat, 0, len(work), n, network[0])
         for j in range(len(parts)):
             place = ranks[j], shares[j], parts[j]
-            store_percentile(work, count, n, place, sides, rounding, nodata, out[j], p)
+            store_percentile(work, room[0], n, place, sides, share, rounding, nodata, out[j], p)

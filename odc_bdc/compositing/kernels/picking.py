@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
+from odc_bdc.compositing.kernels.blocks import STRIP
 from odc_bdc.compositing.kernels.jit import kernel
-from odc_bdc.compositing.kernels.strips import STRIP, pick, take
+from odc_bdc.compositing.kernels.strips import pick, take
 from odc_bdc.errors import InvalidValueError
 
 

@@ -14,60 +14,97 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import literal_unroll
 
-from odc_bdc.compositing.kernels.arithmetic import between, midpoint, quotient
-from odc_bdc.compositing.kernels.jit import kernel
-from odc_bdc.compositing.kernels.network import HIGH, LOW
+from odc_bdc.compositing.kernels.arithmetic import between, midpoint, narrow, quotient
+from odc_bdc.compositing.kernels.blocks import PITCH
+from odc_bdc.compositing.kernels.jit import inner, kernel
 
-STRIP = 1024
-"""Pixels of a strip: two kilobytes of int16, which memory delivers in one go."""
+_LINE = 64
+"""Bytes that memory is read in, and that a vector instruction takes at the most."""
 
-LANES = 128
-"""Pixels that a network sorts at a time: so few that 90 observations of int16 stay in 32 kB."""
+_MOST_TALLIED = 255
+"""Observations that are counted in 8 bits before they are added up in 16."""
 
-_GAP = 32
-"""Elements between rows, lest all rows fall on the same places of the cache."""
+NO_PLACE = 65535
+"""Place of an observation that is never picked."""
+
+_MOST_IN_FLOAT32 = 255
+"""Observations of 16 bits whose sums float32 divides exactly (`round_quotient`)."""
 
 
 @kernel
 def rows(times: int, like: Any) -> Any:
-    """Make room for a strip, of the dtype of `like`; at least one row."""
-    return np.zeros((max(times, 1), STRIP + _GAP), like.dtype)
+    """Make room for a strip, of the dtype of `like`; at least one row.
+
+    Rows begin where a line of memory does: vectors that reach over two lines take twice as long.
+    """
+    number = max(times, 1)
+    flat = np.zeros(number * PITCH + _LINE, like.dtype)
+    first = (-flat.ctypes.data % _LINE) // like.itemsize
+    return flat[first : first + number * PITCH].reshape(number, PITCH)
+
+
+@kernel
+def tallies() -> Any:
+    """Make room for counting: two totals, two counters of 8 bits, and what quality says."""
+    totals = rows(2, np.empty(0, np.int16))
+    counters = rows(3, np.empty(0, np.uint8))
+    return totals[0], totals[1], counters[0], counters[1], counters[2]
 
 
 # quality (T, N) uint8 or uint16, meaning (see decode), source (see data_row)
-# -> data, clear (T, N) or strip, count, seen (STRIP,) int16, code (STRIP,) uint8
-@kernel
-def observe_strip(
-    quality: Any, meaning: Any, source: Any, p: int, q: int, n: int, into: Any
+# -> has, is_clear (n,) uint8; tallies() of the room
+@inner
+def observe_row(
+    quality: Any, meaning: Any, source: Any, t: int, p: int, has: Any, is_clear: Any, room: Any
 ) -> None:
-    """Tell which observations have data and which are clear, and count."""
-    data, clear, count, seen, code = into
-    count[:n] = 0
-    seen[:n] = 0
-    for t in range(quality.shape[0]):
-        has, is_clear = data[t, q : q + n], clear[t, q : q + n]
-        data_row(source, t, p, n, has)
-        decode(quality[t, p : p + n], meaning, code)
-        _tally(has, is_clear, code[:n], count[:n], seen[:n])
+    """Tell whether the observations of one time have data and are clear, and count them.
+
+    The counts are right after the last time, if `clear_tallies` came before the first.
+    """
+    count, seen, few_clear, few_seen, told = room
+    n, one, none = len(has), np.uint8(1), np.uint8(0)
+    code = told[:n]
+    data_row(source, t, p, n, has)
+    decode(quality[t, p : p + n], meaning, code)
+    for x in range(n):
+        is_clear[x] = np.uint8(has[x] & np.uint8(code[x] >> one))
+    for x in range(n):
+        had, said = has[x], code[x]
+        code[x] = had if said != none else none
+    last = t == quality.shape[0] - 1
+    tally_row(is_clear, t, last, few_clear, count)
+    tally_row(code, t, last, few_seen, seen)
 
 
-@kernel
-def _tally(has: Any, is_clear: Any, code: Any, count: Any, seen: Any) -> None:
-    for x in range(len(has)):
-        use = has[x] & (code[x] >> 1)
-        is_clear[x] = use
-        count[x] += use
-    for x in range(len(has)):
-        seen[x] += has[x] & (code[x] != 0)
+# mask (n,) of 0 and 1 -> few (STRIP,) uint8, total (STRIP,) int16
+@inner
+def tally_row(mask: Any, t: int, last: bool, few: Any, total: Any) -> None:  # noqa: FBT001
+    """Count what is true; the total is right after the last time."""
+    n = len(mask)
+    counter, sums = few[:n], total[:n]
+    for x in range(n):
+        counter[x] = np.uint8(counter[x] + mask[x])
+    if last or t % _MOST_TALLIED == _MOST_TALLIED - 1:
+        for x in range(n):
+            sums[x] = np.int16(sums[x] + np.int16(counter[x]))
+        counter[:] = 0
 
 
-# values (n,), table (256 or 65536,) uint8, runs (r,): first value, last value, bits
+@inner
+def clear_tallies(room: Any) -> None:
+    """Begin to count."""
+    for row in literal_unroll(room):
+        row[:] = 0
+
+
+# values (n,), table (256 or 65536,) uint8, runs (r,): first value, number of others, bits
 # -> code (STRIP,) uint8
-@kernel
+@inner
 def decode(values: Any, meaning: Any, code: Any) -> None:
     """Look up quality: bit 1 of the code says clear, any bit says seen."""
-    table, low, high, bits = meaning
+    table, low, width, bits = meaning
     n = len(values)
     row = code[:n]
     if len(low) == 0:
@@ -75,108 +112,169 @@ def decode(values: Any, meaning: Any, code: Any) -> None:
             row[x] = table[values[x]]
         return
     # Comparisons with a few runs of values are vector instructions; look-ups are not.
-    row[:] = 0
+    none = np.uint8(0)
+    row[:] = none
     for k in range(len(low)):
-        start, stop, bit = low[k], high[k], bits[k]
+        first, others, bit = low[k], width[k], bits[k]
         for x in range(n):
-            inside = (values[x] >= start) & (values[x] <= stop)
-            row[x] |= bit if inside else np.uint8(0)
+            # What is below the first wraps round to the highest.
+            found = bit if narrow(values[x] - first, first) <= others else none
+            row[x] = np.uint8(row[x] | found)
 
 
-# bands: tuple of (T, N), number: how many of them exist, nodata (bands,), checks (bands,) uint8,
-# known (T, N) uint8 or (0, 0) -> has (n,) uint8
-@kernel
+# bands: tuple of (T, N), number: how many of them exist, nodata (bands,), any_value (bands,) uint8:
+# 1 where there is no nodata, known (T, N) uint8 or (0, 0) -> has (n,) uint8
+@inner
 def data_row(source: Any, t: int, p: int, n: int, has: Any) -> None:
     """Tell where every band of one observation differs from its nodata value."""
-    bands, number, nodata, checks, known = source
-    row = has[:n]
+    bands, number, nodata, any_value, known = source
+    row, none = has[:n], np.uint8(0)
+    row[:] = 1
     if known.shape[0]:
-        row[:] = known[t, p : p + n] != 0
-    else:
-        row[:] = 1
-    # Two bands at a time: the mask is narrower than they are, and costs as much as one of them.
-    for b in range(0, number, 2):
-        c = min(b + 1, number - 1)
-        one, no_one, any_one = bands[b][t, p : p + n], nodata[b], checks[b] == 0
-        two, no_two, any_two = bands[c][t, p : p + n], nodata[c], checks[c] == 0
+        given = known[t, p : p + n]
         for x in range(n):
-            v, w = one[x], two[x]
-            # Only NaN differs from itself.
-            use = ((v != no_one) | any_one) & (v == v) & ((w != no_two) | any_two) & (w == w)
-            row[x] = row[x] if use else np.uint8(0)
+            row[x] = np.uint8(given[x] != none)
+    # Four bands at a time: what is known of a pixel is then stored but once.
+    for b in range(0, number, 4):
+        c, d, e = min(b + 1, number - 1), min(b + 2, number - 1), min(b + 3, number - 1)
+        one, two = bands[b][t, p : p + n], bands[c][t, p : p + n]
+        three, four = bands[d][t, p : p + n], bands[e][t, p : p + n]
+        any1, any2, any3, any4 = any_value[b], any_value[c], any_value[d], any_value[e]
+        no1, no2, no3, no4 = nodata[b], nodata[c], nodata[d], nodata[e]
+        for x in range(n):
+            both = np.uint8(_is_data(one[x], no1, any1) & _is_data(two[x], no2, any2))
+            others = np.uint8(_is_data(three[x], no3, any3) & _is_data(four[x], no4, any4))
+            row[x] = np.uint8(row[x] & np.uint8(both & others))
 
 
-# band (T, N), clear (T, N) or strip -> work (T, STRIP) of the band's dtype, count (STRIP,) int16
-@kernel
-def load(
-    band: Any, clear: Any, p: int, q: int, n: int, fillers: Any, work: Any, count: Any
-) -> None:
-    """Copy a strip; what is not clear, or NaN, becomes one and the other of two fillers in turns.
+@inner
+def _is_data(value: Any, missing: Any, any_value: Any) -> Any:
+    # Numbers of 8 bits, not booleans: of those, the compiler makes no vector instructions.
+    given = np.uint8(np.uint8(value != missing) | any_value)
+    return np.uint8(given & np.uint8(value == value))  # only NaN differs from itself
+
+
+# values, mask (n,) -> use (n,) uint8
+@inner
+def clear_row(values: Any, mask: Any, use: Any) -> None:
+    """Tell what is clear and not NaN."""
+    one, none = np.uint8(1), np.uint8(0)
+    for x in range(len(use)):
+        value, found = values[x], one if mask[x] != none else none
+        use[x] = found if value == value else none  # only NaN differs from itself
+
+
+# values, clear, turn (n,) -> row (n,)
+@inner
+def fill_row(values: Any, clear: Any, turn: Any, row: Any) -> None:
+    """Copy what is clear, and let a filler stand for the rest."""
+    target, none = row[: len(values)], np.uint8(0)
+    for x in range(len(values)):
+        value, fill = values[x], turn[x]
+        target[x] = value if clear[x] != none else fill
+
+
+# clear (n,), fillers (2,) -> turn (n,)
+@inner
+def turn_row(clear: Any, fillers: Any, turn: Any) -> None:
+    """Let the other filler stand for the next observation that is not clear.
 
     With the highest and the lowest value as fillers, the median of what is clear lies in the middle
     of all rows, however many are clear.
     """
-    first, second = fillers[0], fillers[1]
-    filler = np.full(STRIP, first)
-    count[:n] = 0
-    for t in range(band.shape[0]):
-        values, mask, row = band[t, p : p + n], clear[t, q : q + n], work[t, :n]
-        for x in range(n):
-            value, fill = values[x], filler[x]
-            use = (mask[x] != 0) & (value == value)  # false of NaN
-            row[x] = value if use else fill
-            other = second if fill == first else first
-            filler[x] = fill if use else other
-            count[x] += use
+    first, second, none = fillers[0], fillers[1], np.uint8(0)
+    for x in range(len(turn)):
+        fill = turn[x]
+        other = second if fill == first else first
+        turn[x] = fill if clear[x] != none else other
 
 
-@kernel
-def sort_rows(work: Any, n: int, network: Any) -> None:
-    """Apply a network to the rows of a strip."""
-    for base in range(0, n, LANES):
-        for k in range(network.shape[0]):
-            sides = network[k, 2]
-            a = work[network[k, 0], base : base + LANES]
-            b = work[network[k, 1], base : base + LANES]
-            if sides == LOW | HIGH:
-                for x in range(LANES):
-                    low, high = min(a[x], b[x]), max(a[x], b[x])
-                    a[x], b[x] = low, high
-            elif sides == LOW:
-                for x in range(LANES):
-                    a[x] = min(a[x], b[x])
-            else:
-                for x in range(LANES):
-                    b[x] = max(a[x], b[x])
+# values, clear (n,) -> total (STRIP,) int32, int64 or float64
+@inner
+def add_row(values: Any, clear: Any, total: Any) -> None:
+    """Sum up what is clear."""
+    sums, none = total[: len(values)], np.uint8(0)
+    for x in range(len(values)):
+        value, so_far = values[x], sums[x]
+        use = value if clear[x] != none else narrow(0, value)
+        sums[x] = narrow(so_far + narrow(use, so_far), so_far)
 
 
-# work (T, STRIP), count (STRIP,) -> out (N,)
-@kernel
-def store_median(
-    work: Any, count: Any, n: int, rounding: int, nodata: Any, out: Any, p: int
+# Of band (T, N), clear (T, N) or strip, place (T,), fillers (2,), filler (STRIP,)
+# -> work (rows, STRIP) of the band's dtype; the first of tallies(), the room, is the count
+@inner
+def load(
+    band: Any,
+    clear: Any,
+    p: int,
+    q: int,
+    n: int,
+    place: Any,
+    fillers: Any,
+    filler: Any,
+    work: Any,
+    room: Any,
 ) -> None:
-    """Write the median, after `load` with alternating fillers and a median network."""
-    times = work.shape[0]
-    below, above = work[max(times // 2 - 1, 0), :n], work[times // 2, :n]
-    single = above if times & 1 else below
-    target = out[p : p + n]
-    for x in range(n):
-        alone = count[x] & 1
-        a = single[x] if alone else below[x]
-        b = single[x] if alone else above[x]
-        middle = midpoint(a, b, rounding)
-        target[x] = middle if count[x] > 0 else nodata
+    """Copy a strip, with fillers for what is not clear or NaN, and count."""
+    count, few, use, turn = room[0], room[2], room[4][:n], filler[:n]
+    clear_tallies(room)
+    turn[:] = fillers[0]
+    times = band.shape[0]
+    for t in range(times):
+        values = band[t, p : p + n]
+        clear_row(values, clear[t, q : q + n], use)
+        tally_row(use, t, t == times - 1, few, count)
+        fill_row(values, use, turn, work[place[t]])
+        turn_row(use, fillers, turn)
 
 
-# work (T, STRIP), count (STRIP,), place: rank and part (T + 1,), parts;
-# sides: low, high (STRIP,) of the band's dtype, share (STRIP,) -> out (N,)
+# network: tables of a Network, ends (2,) -> work (rows, STRIP)
 @kernel
+def pad(work: Any, network: Any, ends: Any, number: int) -> None:
+    """Write the values of rows that no observation has, for so many bands one after the other."""
+    low, high = network[2], network[3]
+    size = len(work) // number
+    for b in range(number):
+        for row in low:
+            work[b * size + row] = ends[1]
+        for row in high:
+            work[b * size + row] = ends[0]
+
+
+# low, high, count (STRIP,) -> out (N,)
+@inner
+def store_median(
+    low: Any,
+    high: Any,
+    count: Any,
+    n: int,
+    times: int,
+    rounding: int,
+    nodata: Any,
+    out: Any,
+    p: int,
+) -> None:
+    """Write the median of so many times from the middle two, after `load` with fillers in turns."""
+    below, above = low[:n], high[:n]
+    single = above if times & 1 else below
+    target, one, none = out[p : p + n], np.int16(1), np.int16(0)
+    for x in range(n):
+        c, lower, higher, middle = count[x], below[x], above[x], single[x]
+        alone = np.int16(c & one) != none
+        between_both = midpoint(middle if alone else lower, middle if alone else higher, rounding)
+        target[x] = narrow(between_both, nodata) if c > none else nodata
+
+
+# work (T, STRIP), count (STRIP,), place: rank and part (T + 1,), parts; sides (2, STRIP) of the
+# band's dtype, share (STRIP,) float32 -> out (N,)
+@inner
 def store_percentile(
     work: Any,
     count: Any,
     n: int,
     place: Any,
     sides: Any,
+    share: Any,
     rounding: int,
     nodata: Any,
     out: Any,
@@ -184,73 +282,179 @@ def store_percentile(
 ) -> None:
     """Write a percentile of sorted rows, in which what is not clear comes last."""
     rank, part, parts = place
-    low, high, share = sides[0][:n], sides[1][:n], sides[2][:n]
-    counts, target = count[:n], out[p : p + n]
-    # Rows differ from pixel to pixel; so that alone is no vector loop, the arithmetic is.
-    for x in range(n):
-        c = counts[x]
-        k, s = rank[c], part[c]
-        low[x], high[x], share[x] = work[k, x], work[k + (s > 0), x], s
-    for x in range(n):
-        value = between(low[x], high[x], share[x], parts, rounding)
-        target[x] = value if counts[x] > 0 else nodata
-
-
-# band (T, N), clear (T, N) or strip -> total (STRIP,) int32, int64 or float64, count (STRIP,) int16
-@kernel
-def add(band: Any, clear: Any, p: int, q: int, n: int, total: Any, count: Any) -> None:
-    """Sum up what is clear."""
-    count[:n] = 0
-    total[:n] = 0
-    for t in range(band.shape[0]):
-        values, mask = band[t, p : p + n], clear[t, q : q + n]
+    low, high, counts, shares = sides[0, :n], sides[1, :n], count[:n], share[:n]
+    # As many times over a strip as there are counts: to fetch each pixel's rows one by one is no
+    # vector instruction, and takes longer.
+    for number in range(1, len(rank)):
+        k, c, some = rank[number], np.int16(number), np.float32(part[number])
+        _choose_equal(counts, c, work[k, :n], low)
+        _choose_equal(counts, c, work[k + (part[number] > 0), :n], high)
         for x in range(n):
-            value = values[x]
-            use = (mask[x] != 0) & (value == value)  # false of NaN
-            total[x] += value if use else 0
-            count[x] += use
+            before = shares[x]
+            shares[x] = some if counts[x] == c else before
+    target = out[p : p + n]
+    if sides.itemsize <= 2 and parts <= _MOST_IN_FLOAT32:
+        _store_between(low, high, shares, np.float32(parts), counts, rounding, nodata, target)
+    else:
+        _store_between(low, high, shares, np.float64(parts), counts, rounding, nodata, target)
+
+
+@inner
+def _choose_equal(numbers: Any, number: Any, values: Any, target: Any) -> None:
+    for x in range(len(target)):
+        value, before = values[x], target[x]
+        target[x] = value if numbers[x] == number else before
+
+
+@inner
+def _store_between(
+    low: Any,
+    high: Any,
+    share: Any,
+    parts: Any,
+    count: Any,
+    rounding: int,
+    nodata: Any,
+    out: Any,
+) -> None:
+    none = np.int16(0)
+    for x in range(len(out)):
+        value = between(low[x], high[x], narrow(share[x], parts), parts, rounding)
+        out[x] = narrow(value, nodata) if count[x] > none else nodata
+
+
+# flat: rows of a strip -> total (STRIP,) int32 or int64
+@inner
+def add_rows(flat: Any, first: int, number: int, n: int, total: Any) -> None:
+    """Sum up so many rows."""
+    fours = number - number % 4
+    for k in range(first, first + fours, 4):
+        _add_4(flat, np.uintp(k * PITCH), np.uintp(n), total)
+    for k in range(first + fours, first + number):
+        row, sums = flat[k * PITCH : k * PITCH + n], total[:n]
+        for x in range(n):
+            so_far = sums[x]
+            sums[x] = narrow(so_far + narrow(row[x], so_far), so_far)
+
+
+@inner
+def _add_4(flat: Any, i: Any, n: Any, total: Any) -> None:
+    p = np.uintp(PITCH)
+    j, k, m = i + p, i + p + p, i + p + p + p
+    for x in range(n):
+        so_far = total[x]
+        both = narrow(flat[i + x], so_far) + narrow(flat[j + x], so_far)
+        others = narrow(flat[k + x], so_far) + narrow(flat[m + x], so_far)
+        total[x] = narrow(so_far + both + others, so_far)
+
+
+# count (STRIP,), fillers (2,) -> total (STRIP,) int32 or int64
+@inner
+def take_out(count: Any, n: int, times: int, fillers: Any, total: Any) -> None:
+    """Begin a sum of so many times with what takes the fillers out that came in turns."""
+    sums = total[:n]
+    for x in range(n):
+        kind = sums[x]
+        first, second = narrow(fillers[0], kind), narrow(fillers[1], kind)
+        left = narrow(times, kind) - narrow(count[x], kind)
+        sums[x] = narrow(-((left + 1) // 2) * first - left // 2 * second, kind)
+
+
+# band, clear (T, N) -> total (STRIP,) int32, int64 or float64; the first of tallies()
+@inner
+def add(band: Any, clear: Any, p: int, n: int, total: Any, room: Any) -> None:
+    """Sum up what is clear and not NaN, and count."""
+    count, few, use = room[0], room[2], room[4][:n]
+    clear_tallies(room)
+    total[:n] = 0
+    times = band.shape[0]
+    for t in range(times):
+        values = band[t, p : p + n]
+        clear_row(values, clear[t, p : p + n], use)
+        tally_row(use, t, t == times - 1, few, count)
+        add_row(values, use, total)
 
 
 # total, count (STRIP,) -> out (N,)
-@kernel
+@inner
 def store_mean(
-    total: Any, count: Any, n: int, rounding: int, nodata: Any, out: Any, p: int
+    total: Any, count: Any, n: int, times: int, rounding: int, nodata: Any, out: Any, p: int
 ) -> None:
-    """Write the mean."""
-    target = out[p : p + n]
-    for x in range(n):
-        mean = quotient(total[x], max(count[x], 1), rounding)
-        target[x] = mean if count[x] > 0 else nodata
+    """Write the mean of at most so many observations."""
+    if total.itemsize == 4 and times <= _MOST_IN_FLOAT32:
+        _store_mean(total[:n], count, np.float32(0), rounding, nodata, out[p : p + n])
+    else:
+        _store_mean(total[:n], count, np.float64(0), rounding, nodata, out[p : p + n])
+
+
+@inner
+def _store_mean(total: Any, count: Any, like: Any, rounding: int, nodata: Any, out: Any) -> None:
+    one, none = np.int16(1), np.int16(0)
+    for x in range(len(out)):
+        c = count[x]
+        mean = quotient(total[x], c if c > none else one, rounding, like)
+        out[x] = narrow(mean, nodata) if c > none else nodata
 
 
 # mask (T, N) or strip, order (m,) intp -> picked (N,) or strip, int16
-@kernel
+@inner
 def pick(mask: Any, q: int, n: int, order: Any, picked: Any) -> None:
     """Give pixels that are still -1 the first position of the order at which the mask is true."""
-    for k in order:
-        left = 0
-        is_true = mask[k, q : q + n]
+    for position in order:
+        k, left = np.int16(position), 0
+        is_true = mask[position, q : q + n]
         for x in range(n):
-            use = (picked[x] < 0) & (is_true[x] != 0)
-            picked[x] = np.int16(k) if use else picked[x]
+            before, true = picked[x], is_true[x] != 0
+            picked[x] = k if (before < 0) & true else before
             left += picked[x] < 0
         if left == 0:
             return
 
 
+# has, clear (n,) -> place (n,) uint16
+@inner
+def place_row(has: Any, clear: Any, first: int, second: int, place: Any) -> None:
+    """Give observations that are clear the first place, others that have data the second."""
+    none, never = np.uint8(0), np.uint16(NO_PLACE)
+    top, other = np.uint16(first), np.uint16(second)
+    for x in range(len(place)):
+        is_clear, rest = clear[x], other if has[x] != none else never
+        place[x] = top if is_clear != none else rest
+
+
+# place (n,) uint16 -> best (n,) uint16, better (n,) uint8
+@inner
+def compare_row(place: Any, best: Any, better: Any) -> None:
+    """Tell which pixels find a better place than they had."""
+    for x in range(len(place)):
+        found, before = place[x], best[x]
+        better[x] = np.uint8(found < before)
+        best[x] = min(found, before)
+
+
+# better (n,) uint8 -> target (n,)
+@inner
+def choose_row(better: Any, values: Any, target: Any) -> None:
+    """Replace what has found better."""
+    none = np.uint8(0)
+    for x in range(len(target)):
+        value, before = values[x], target[x]
+        target[x] = value if better[x] != none else before
+
+
 # band (T, N), picked strip -> out (N,)
-@kernel
+@inner
 def take(band: Any, picked: Any, n: int, nodata: Any, out: Any, p: int) -> None:
-    """Write the value of each pixel's picked observation."""
+    """Write the value of each pixel's picked observation, or nodata."""
     values, target = band[:, p : p + n], out[p : p + n]
     for x in range(n):
         k = picked[x]
         target[x] = values[k, x] if k >= 0 else nodata
 
 
-@kernel
+@inner
 def store_count(count: Any, n: int, out: Any, p: int) -> None:
     """Write counts as uint8; beyond 255 they stay 255."""
-    target = out[p : p + n]
+    target, most = out[p : p + n], np.int16(255)
     for x in range(n):
-        target[x] = min(count[x], 255)
+        target[x] = np.uint8(min(count[x], most))
