@@ -1,0 +1,156 @@
+"""The pixel grid of an item's files: told by the item, or that of its tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.grid import Grid, is_tile_id
+from odc_bdc.indexing.crs import crs_name
+
+if TYPE_CHECKING:
+    from odc_bdc.indexing.recipe import IngestRecipe
+
+Shape = tuple[int, int]
+Transform = tuple[float, float, float, float, float, float]
+_LARGEST = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class PixelGrid:
+    """Where the pixels of a file lie.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns.
+    transform
+        As `affine.Affine` has it.
+    crs
+        EPSG code, or a text that `odc.geo` reads.
+    """
+
+    shape: Shape
+    transform: Transform
+    crs: str
+
+
+def item_grid(
+    asset: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    tile: str | None,
+    recipe: IngestRecipe,
+    where: str,
+) -> tuple[Shape | None, PixelGrid | None]:
+    """Give the shape that an item tells of an asset, and its pixel grid, if they can be known.
+
+    STAC's projection extension comes first, at the asset, then at the item; else the grid follows
+    from the tile and the number of its pixels: ``bdc:raster_size``, or the recipe's resolution.
+
+    Raises
+    ------
+    SceneError
+        If what is told cannot be.
+    """
+    crs = _crs(asset, where) or _crs(properties, where)
+    shape = _shape(asset, properties, where)
+    transform = _transform(asset, properties, shape, where)
+    if crs and shape and transform:
+        return shape, PixelGrid(shape, transform, crs)
+    shape = shape or _raster_size(asset, where)
+    if recipe.grid is None or tile is None or not is_tile_id(tile):
+        return shape, None
+    grid = _tile_grid(recipe.grid, tile, shape or recipe.resolution)
+    if crs is not None and crs != grid.crs:
+        raise SceneError(f"{where}: is in {crs[:80]}; grid {recipe.grid.name} is in {grid.crs}")
+    return shape, grid
+
+
+def size_of(value: Any) -> int | None:
+    """Give a number of bytes or pixels as a whole number; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if math.isfinite(value) and value > 0 and value == int(value) else None
+
+
+@lru_cache(maxsize=4096)
+def _tile_grid(grid: Grid, tile: str, pixels: Shape | float | None) -> PixelGrid:
+    if not isinstance(pixels, tuple):
+        pixels = tuple(grid.geobox(tile, float(pixels or 0)).shape)
+    xmin, ymin, xmax, ymax = grid.bbox(tile)
+    rows, columns = pixels
+    transform = ((xmax - xmin) / columns, 0.0, xmin, 0.0, -(ymax - ymin) / rows, ymax)
+    return PixelGrid((rows, columns), transform, crs_name(grid.crs))
+
+
+def _crs(told: Mapping[str, Any], where: str) -> str | None:
+    for key in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
+        value = told.get(key)
+        # null is STAC's way to say that there is no code.
+        if value is None or value == "":
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int | Mapping):
+            raise SceneError(f"{where}: its CRS cannot be read: {key} is {str(value)[:80]!r}")
+        try:
+            return crs_name(f"EPSG:{value}" if isinstance(value, int) else value)
+        except InvalidValueError as e:
+            raise SceneError(f"{where}: its CRS cannot be read: {e}") from e
+    return None
+
+
+def _shape(asset: Mapping[str, Any], properties: Mapping[str, Any], where: str) -> Shape | None:
+    told = asset.get("proj:shape") or properties.get("proj:shape")
+    if told is None:
+        return None
+    sizes = [size_of(n) for n in told] if isinstance(told, list) else []
+    return _checked(sizes, f"{where}: proj:shape {str(told)[:80]}")
+
+
+def _raster_size(asset: Mapping[str, Any], where: str) -> Shape | None:
+    told = asset.get("bdc:raster_size")
+    if told is None:
+        return None
+    sizes = [size_of(told.get(k)) for k in ("y", "x")] if isinstance(told, Mapping) else []
+    return _checked(sizes, f"{where}: bdc:raster_size {str(told)[:80]}")
+
+
+def _checked(sizes: list[int | None], where: str) -> Shape:
+    rows, columns = sizes if len(sizes) == 2 else (None, None)
+    if rows is None or columns is None or max(rows, columns) > _LARGEST:
+        raise SceneError(f"{where} is not a number of rows and columns")
+    return rows, columns
+
+
+def _transform(
+    asset: Mapping[str, Any], properties: Mapping[str, Any], shape: Shape | None, where: str
+) -> Transform | None:
+    told = asset.get("proj:transform") or properties.get("proj:transform")
+    if told is None:
+        box = asset.get("proj:bbox") or properties.get("proj:bbox")
+        return None if box is None or shape is None else _of_box(box, shape, where)
+    numbers = _numbers(told)
+    if len(numbers) not in {6, 9}:
+        raise SceneError(f"{where}: proj:transform {str(told)[:80]} is not 6 or 9 numbers")
+    a, b, c, d, e, f = numbers[:6]
+    if a * e - b * d == 0:
+        raise SceneError(f"{where}: proj:transform {str(told)[:80]} gives pixels no size")
+    return a, b, c, d, e, f
+
+
+def _of_box(box: Any, shape: Shape, where: str) -> Transform:
+    numbers = _numbers(box)
+    if len(numbers) != 4 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+        raise SceneError(f"{where}: proj:bbox {str(box)[:80]} is not xmin, ymin, xmax, ymax")
+    xmin, ymin, xmax, ymax = numbers
+    return (xmax - xmin) / shape[1], 0.0, xmin, 0.0, -(ymax - ymin) / shape[0], ymax
+
+
+def _numbers(told: Any) -> list[float]:
+    given = told if isinstance(told, list) else []
+    plain = [n for n in given if isinstance(n, int | float) and not isinstance(n, bool)]
+    finite = [float(n) for n in plain if abs(n) < 1e15]
+    return finite if len(finite) == len(given) else []
