@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from odc.geo.geom import box as box_geometry
+
 from odc_bdc.errors import InvalidValueError, SceneError
-from odc_bdc.grid import Grid, is_tile_id
+from odc_bdc.grid import BBox, Grid, is_tile_id
 from odc_bdc.indexing.crs import crs_name
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, int]
 Transform = tuple[float, float, float, float, float, float]
 _LARGEST = 1 << 24
+_SLACK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,27 @@ class PixelGrid:
     crs: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What an item tells of where it lies: its tile, and its box in degrees."""
+
+    tile: str | None
+    bbox: BBox | None
+
+
 def item_grid(
     asset: Mapping[str, Any],
     properties: Mapping[str, Any],
-    tile: str | None,
+    place: Place,
     recipe: IngestRecipe,
     where: str,
 ) -> tuple[Shape | None, PixelGrid | None]:
     """Give the shape that an item tells of an asset, and its pixel grid, if they can be known.
 
     STAC's projection extension comes first, at the asset, then at the item; else the grid follows
-    from the tile and the number of its pixels: ``bdc:raster_size``, or the recipe's resolution.
+    from the tile and the number of its pixels: ``bdc:raster_size``, or the recipe's resolution. A
+    tile is believed only where the item's box lies in it: the BDC's items of early 2020 have ids of
+    tiles that lay elsewhere then.
 
     Raises
     ------
@@ -62,12 +75,24 @@ def item_grid(
     if crs and shape and transform:
         return shape, PixelGrid(shape, transform, crs)
     shape = shape or _raster_size(asset, where)
-    if recipe.grid is None or tile is None or not is_tile_id(tile):
+    if recipe.grid is None or not is_tile_id(place.tile):
+        return shape, None
+    tile = str(place.tile)
+    if place.bbox and not _is_in(place.bbox, _tile_box(recipe.grid, tile)):
         return shape, None
     grid = _tile_grid(recipe.grid, tile, shape or recipe.resolution)
     if crs is not None and crs != grid.crs:
         raise SceneError(f"{where}: is in {crs[:80]}; grid {recipe.grid.name} is in {grid.crs}")
     return shape, grid
+
+
+def box_of(value: Any) -> BBox | None:
+    """Give an item's ``bbox``, without heights; None if it is none."""
+    numbers = _numbers(value)
+    if len(numbers) not in {4, 6}:
+        return None
+    (xmin, ymin), (xmax, ymax) = numbers[:2], numbers[len(numbers) // 2 :][:2]
+    return xmin, ymin, xmax, ymax
 
 
 def size_of(value: Any) -> int | None:
@@ -85,6 +110,23 @@ def _tile_grid(grid: Grid, tile: str, pixels: Shape | float | None) -> PixelGrid
     rows, columns = pixels
     transform = ((xmax - xmin) / columns, 0.0, xmin, 0.0, -(ymax - ymin) / rows, ymax)
     return PixelGrid((rows, columns), transform, crs_name(grid.crs))
+
+
+@lru_cache(maxsize=4096)
+def _tile_box(grid: Grid, tile: str) -> BBox:
+    extent = box_geometry(*grid.bbox(tile), grid.odc_crs)
+    # The edges of a tile are curves in degrees.
+    lonlat = extent.to_crs("EPSG:4326", resolution=extent.boundingbox.span_x / 16)
+    xmin, ymin, xmax, ymax = lonlat.boundingbox
+    return xmin, ymin, xmax, ymax
+
+
+def _is_in(box: BBox, tile: BBox) -> bool:
+    """Tell whether a box lies in a tile; footprints are rounded, and hulls lie a little outside."""
+    slack = _SLACK * (tile[2] - tile[0]), _SLACK * (tile[3] - tile[1])
+    return all(
+        box[i] >= tile[i] - slack[i] and box[i + 2] <= tile[i + 2] + slack[i] for i in (0, 1)
+    )
 
 
 def _crs(told: Mapping[str, Any], where: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ Verify: TypeAlias = Literal["none", "header", "pixels", "auto"]
 """How deeply files are checked; ``auto`` reads the headers of files on local disks."""
 
 _NO_SHIFT = 0.5
+_NO_LABEL = re.compile(r"[^A-Za-z0-9_-]")
 _DTYPES = {"byte": "uint8"}
 
 
@@ -90,7 +92,8 @@ def item_document(
         dataset_document(
             dataset_id=item.dataset_id,
             product=recipe.product,
-            label=item.id,
+            # EO3 takes no other characters.
+            label=_NO_LABEL.sub("_", item.id),
             files=files,
             properties=_properties(item),
             location=location,

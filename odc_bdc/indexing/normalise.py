@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dateutil.parser
+from eodatasets3.properties import normalise_platforms
 
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.href import absolute_href
-from odc_bdc.indexing.item_grid import PixelGrid, item_grid, size_of
+from odc_bdc.indexing.item_grid import PixelGrid, Place, box_of, item_grid, size_of
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from odc_bdc.indexing.recipe import AssetRule, Condition, Correction, IngestRecipe
 
-_KEPT = ("landsat:wrs_path", "landsat:wrs_row")
+_WRS = ("landsat:wrs_path", "landsat:wrs_row")
 _SHA256 = "1220"  # how a multihash of SHA-256 begins: its code, and its 32 bytes
 
 
@@ -143,7 +144,10 @@ def normalise_item(
         start=start,
         end=end,
         tile=tile,
-        files=_files(_Assets(assets, properties, tile, where, href), recipe),
+        files=_files(
+            _Assets(assets, properties, Place(tile, box_of(document.get("bbox"))), where, href),
+            recipe,
+        ),
         properties=_properties(properties, where),
     )
 
@@ -245,7 +249,7 @@ class _Assets:
 
     assets: Mapping[str, Any]
     properties: Mapping[str, Any]
-    tile: str | None
+    place: Place
     where: str
     base: str
 
@@ -257,7 +261,7 @@ def _files(given: _Assets, recipe: IngestRecipe) -> dict[str, ItemFile]:
 def _file(given: _Assets, rule: AssetRule, measurement: str, recipe: IngestRecipe) -> ItemFile:
     key, asset, href = _asset(given, rule, measurement)
     where = f"{given.where}: asset {key!r}"
-    shape, grid = item_grid(asset, given.properties, given.tile, recipe, where)
+    shape, grid = item_grid(asset, given.properties, given.place, recipe, where)
     told = _encoding(asset, given.properties, rule.band)
     if correction := recipe.corrections.get(measurement):
         told = _corrected(told, correction)
@@ -352,18 +356,24 @@ def _sha256(multihash: Any) -> str | None:
 
 
 def _properties(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Give the properties that EO3 has, spelled as eodatasets3 wants them."""
     instruments = given.get("instruments") or []
     if isinstance(instruments, list):
         instruments = "_".join(name for name in instruments if isinstance(name, str))
-    gsd = _number(given.get("gsd"))
+    gsd, cover = _number(given.get("gsd")), _number(given.get("eo:cloud_cover"))
+    platform = _text(given, "platform", where)
     told = {
-        "eo:platform": _text(given, "platform", where),
+        "eo:platform": normalise_platforms(platform) if platform else None,
         "eo:instrument": _text({"instruments": instruments}, "instruments", where),
         "eo:gsd": _number(given.get("eo:gsd")) if gsd is None else gsd,
-        "eo:cloud_cover": _number(given.get("eo:cloud_cover")),
-        **{key: _text(given, key, where) for key in _KEPT},
+        "eo:cloud_cover": cover if cover is not None and 0 <= cover <= 100 else None,
+        **{key: _whole(_text(given, key, where)) for key in _WRS},
     }
     return {key: value for key, value in told.items() if value is not None}
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _text(properties: Mapping[str, Any], key: str, where: str) -> str | None:
