@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from odc_bdc.errors import SceneError
 
 _SECRETS = frozenset({"access_token", "api_key", "apikey", "x-api-key"})
+# An address without query and without anything that could be wrong with it.
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\w./~%+:=@,-]+", re.ASCII)
 # GDAL's spellings of addresses; datacube and rasterio take the addresses.
 _VIRTUAL = {"/vsicurl/": "", "/vsis3/": "s3://"}
 
@@ -33,7 +36,7 @@ def absolute_href(href: str, base: str) -> str:
         if href.startswith(virtual):
             href = scheme + href.removeprefix(virtual)
     if "://" in href:
-        return _without_secrets(href) if "?" in href else href
+        return href if _PLAIN.fullmatch(href) else _without_secrets(href)
     if href.startswith("/") and "://" not in base:
         return href
     if base.startswith(("http://", "https://")):

@@ -811,7 +811,7 @@ def test_spoilt_items_give_a_document_or_an_error(data):
         place = document
         for key in path[:-1]:
             place = place[key]
-        value = data.draw(TYPICAL | JSON)
+        value = copy.deepcopy(data.draw(TYPICAL | JSON))
         if isinstance(place, dict) and data.draw(st.booleans()):
             place[data.draw(NAMES)] = value
         else:

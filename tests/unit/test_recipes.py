@@ -103,7 +103,7 @@ OWN = {"collection": "A-1", "product": "A_1", "assets": ["red", "mask"]}
     ("change", "message"),
     [
         ({"product": "A-1"}, "product: 'A-1' does not match .*letters, digits and _ only"),
-        ({"colection": "A-1"}, "'colection' is no key here, do you mean collection?"),
+        ({"assetz": ["a"]}, "'assetz' is no key here, do you mean assets?"),
         ({"assets": []}, r"assets: \[\] should be non-empty \(a mapping of the product's"),
         ({"assets": 7}, "assets: 7 is not a mapping of the product's measurements to asset keys"),
         ({"assets": {"red": 4}}, "assets.red: 4 is not an asset key"),
