@@ -1,6 +1,6 @@
 """STAC items become EO3 documents and datasets of an ODC index."""
 
-from odc_bdc.indexing.documents import dataset_document, plain_document, write_document
+from odc_bdc.indexing.documents import dataset_document, write_document
 from odc_bdc.indexing.folders import folder_items
 from odc_bdc.indexing.found import FoundItem
 from odc_bdc.indexing.index import Failure, IndexReport, add_document, archive, index_items
@@ -30,7 +30,6 @@ __all__ = [
     "index_items",
     "item_document",
     "normalise_item",
-    "plain_document",
     "read_header",
     "shipped_recipes",
     "write_document",

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import shapely.geometry
 from eodatasets3 import serialise
-from eodatasets3.model import DatasetDoc, GridDoc, MeasurementDoc, ProductDoc
+from eodatasets3.model import ODC_DATASET_SCHEMA_URL
 
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.crs import eo3_crs, same_crs
@@ -34,8 +33,8 @@ def dataset_document(
     properties: Mapping[str, Any],
     location: Path | None,
     lineage: Mapping[str, Sequence[uuid.UUID]] | None = None,
-) -> DatasetDoc:
-    """Make an EO3 document.
+) -> dict[str, Any]:
+    """Make an EO3 document as an index stores it: nothing but what JSON has.
 
     Parameters
     ----------
@@ -53,52 +52,50 @@ def dataset_document(
     """
     first = next(iter(files.values()))
     grids = {"default": first.grid}
-    measurements = {}
+    measurements: dict[str, dict[str, Any]] = {}
     for name, file in files.items():
         if not same_crs(file.crs, first.crs):
             raise SceneError(f"{file.href}: its CRS {file.crs} is not that of {first.href}")
-        grid = _grid_name(file.grid, name, grids)
-        path = _path(file.href, location)
-        measurements[name] = MeasurementDoc(
-            path, grid=grid, band=file.band if file.band > 1 else None
-        )
-    return DatasetDoc(
-        id=dataset_id,
-        label=label,
-        product=ProductDoc(product),
+        measurements[name] = {"path": _path(file.href, location)}
+        if file.band > 1:
+            measurements[name]["band"] = file.band
+        if (grid := _grid_name(file.grid, name, grids)) != "default":
+            measurements[name]["grid"] = grid
+    return {
+        "$schema": ODC_DATASET_SCHEMA_URL,
+        "id": str(dataset_id),
+        "label": label,
+        "product": {"name": product},
         # EO3 wants an EPSG code or WKT; a proj string would not pass its validation.
-        crs=eo3_crs(first.crs),
-        geometry=shapely.geometry.box(*first.bbox),
-        grids=grids,
-        properties=dict(properties),
-        measurements=measurements,
-        lineage=dict(lineage or {}),
-    )
-
-
-def plain_document(document: DatasetDoc) -> dict[str, Any]:
-    """Give an EO3 document as an index stores it: nothing but what JSON has."""
-    plain: dict[str, Any] = _plain(serialise.to_doc(document))
-    return plain
+        "crs": eo3_crs(first.crs),
+        "geometry": _polygon(*first.bbox),
+        "grids": {name: _grid(*grid) for name, grid in grids.items()},
+        "properties": {key: _plain(value) for key, value in properties.items()},
+        "measurements": measurements,
+        "lineage": {name: [str(i) for i in ids] for name, ids in (lineage or {}).items()},
+    }
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return value
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
-def _grid_name(grid: GridDoc, measurement: str, grids: dict[str, GridDoc]) -> str:
+def _polygon(xmin: float, ymin: float, xmax: float, ymax: float) -> dict[str, Any]:
+    ring = [[xmax, ymin], [xmax, ymax], [xmin, ymax], [xmin, ymin], [xmax, ymin]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _grid(shape: Sequence[int], transform: Sequence[float]) -> dict[str, Any]:
+    return {"shape": list(shape), "transform": [*transform, 0.0, 0.0, 1.0]}
+
+
+def _grid_name(grid: Any, measurement: str, grids: dict[str, Any]) -> str:
     name = next((name for name, known in grids.items() if known == grid), measurement)
     grids.setdefault(name, grid)
     return name
 
 
-def write_document(document: DatasetDoc | Mapping[str, Any], path: Path) -> None:
+def write_document(document: Mapping[str, Any], path: Path) -> None:
     """Write an EO3 document to `path`, whole or not at all.
 
     Raises
@@ -115,8 +112,6 @@ def write_document(document: DatasetDoc | Mapping[str, Any], path: Path) -> None
         ) from e
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            if isinstance(document, DatasetDoc):
-                document = plain_document(document)
             serialise.dumps_yaml(stream, serialise.prepare_formatting(document))
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)

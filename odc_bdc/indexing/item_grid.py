@@ -21,6 +21,8 @@ Shape = tuple[int, int]
 Transform = tuple[float, float, float, float, float, float]
 _LARGEST = 1 << 24
 _SLACK = 0.05
+_CRS_FIELDS = ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson")
+_FIELDS = frozenset({*_CRS_FIELDS, "proj:shape", "proj:transform", "proj:bbox"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,54 @@ class Place:
     bbox: BBox | None
 
 
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What STAC's projection extension tells, of an item or of an asset; None where it is silent.
+
+    Attributes
+    ----------
+    crs, shape, transform
+        As in `PixelGrid`.
+    bbox
+        xmin, ymin, xmax, ymax in the CRS.
+    """
+
+    crs: str | None = None
+    shape: Shape | None = None
+    transform: Transform | None = None
+    bbox: BBox | None = None
+
+    @classmethod
+    def told_by(cls, fields: Mapping[str, Any], where: str) -> Projection:
+        """Read the fields of an item or an asset; `SceneError` if they cannot be."""
+        return cls(
+            _crs(fields, where),
+            _shape(fields, where),
+            _transform(fields, where),
+            _bbox(fields, where),
+        )
+
+    def or_of(self, item: Projection) -> Projection:
+        """Give what an asset tells, and else what its item does."""
+        return Projection(
+            self.crs or item.crs,
+            self.shape or item.shape,
+            self.transform or item.transform,
+            self.bbox or item.bbox,
+        )
+
+    @property
+    def grid(self) -> PixelGrid | None:
+        """The pixel grid, if enough is told."""
+        if self.crs is None or self.shape is None:
+            return None
+        if self.transform is not None:
+            return PixelGrid(self.shape, self.transform, self.crs)
+        return None if self.bbox is None else _covering(self.bbox, self.shape, self.crs)
+
+
 def item_grid(
-    asset: Mapping[str, Any],
-    properties: Mapping[str, Any],
-    place: Place,
-    recipe: IngestRecipe,
-    where: str,
+    asset: Mapping[str, Any], item: Projection, place: Place, recipe: IngestRecipe, where: str
 ) -> tuple[Shape | None, PixelGrid | None]:
     """Give the shape that an item tells of an asset, and its pixel grid, if they can be known.
 
@@ -69,20 +113,22 @@ def item_grid(
     SceneError
         If what is told cannot be.
     """
-    crs = _crs(asset, where) or _crs(properties, where)
-    shape = _shape(asset, properties, where)
-    transform = _transform(asset, properties, shape, where)
-    if crs and shape and transform:
-        return shape, PixelGrid(shape, transform, crs)
-    shape = shape or _raster_size(asset, where)
+    told = item
+    if not _FIELDS.isdisjoint(asset):
+        told = Projection.told_by(asset, where).or_of(item)
+    if (grid := told.grid) is not None:
+        return told.shape, grid
+    shape = told.shape or _raster_size(asset, where)
     if recipe.grid is None or not is_tile_id(place.tile):
         return shape, None
     tile = str(place.tile)
     if place.bbox and not _is_in(place.bbox, _tile_box(recipe.grid, tile)):
         return shape, None
     grid = _tile_grid(recipe.grid, tile, shape or recipe.resolution)
-    if crs is not None and crs != grid.crs:
-        raise SceneError(f"{where}: is in {crs[:80]}; grid {recipe.grid.name} is in {grid.crs}")
+    if told.crs is not None and told.crs != grid.crs:
+        raise SceneError(
+            f"{where}: is in {told.crs[:80]}; grid {recipe.grid.name} is in {grid.crs}"
+        )
     return shape, grid
 
 
@@ -106,10 +152,15 @@ def size_of(value: Any) -> int | None:
 def _tile_grid(grid: Grid, tile: str, pixels: Shape | float | None) -> PixelGrid:
     if not isinstance(pixels, tuple):
         pixels = tuple(grid.geobox(tile, float(pixels or 0)).shape)
-    xmin, ymin, xmax, ymax = grid.bbox(tile)
     rows, columns = pixels
+    return _covering(grid.bbox(tile), (rows, columns), crs_name(grid.crs))
+
+
+def _covering(box: BBox, shape: Shape, crs: str) -> PixelGrid:
+    xmin, ymin, xmax, ymax = box
+    rows, columns = shape
     transform = ((xmax - xmin) / columns, 0.0, xmin, 0.0, -(ymax - ymin) / rows, ymax)
-    return PixelGrid((rows, columns), transform, crs_name(grid.crs))
+    return PixelGrid(shape, transform, crs)
 
 
 @lru_cache(maxsize=4096)
@@ -130,7 +181,7 @@ def _is_in(box: BBox, tile: BBox) -> bool:
 
 
 def _crs(told: Mapping[str, Any], where: str) -> str | None:
-    for key in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
+    for key in _CRS_FIELDS:
         value = told.get(key)
         # null is STAC's way to say that there is no code.
         if value is None or value == "":
@@ -144,8 +195,8 @@ def _crs(told: Mapping[str, Any], where: str) -> str | None:
     return None
 
 
-def _shape(asset: Mapping[str, Any], properties: Mapping[str, Any], where: str) -> Shape | None:
-    told = asset.get("proj:shape") or properties.get("proj:shape")
+def _shape(fields: Mapping[str, Any], where: str) -> Shape | None:
+    told = fields.get("proj:shape")
     if told is None:
         return None
     sizes = [size_of(n) for n in told] if isinstance(told, list) else []
@@ -167,13 +218,10 @@ def _checked(sizes: list[int | None], where: str) -> Shape:
     return rows, columns
 
 
-def _transform(
-    asset: Mapping[str, Any], properties: Mapping[str, Any], shape: Shape | None, where: str
-) -> Transform | None:
-    told = asset.get("proj:transform") or properties.get("proj:transform")
+def _transform(fields: Mapping[str, Any], where: str) -> Transform | None:
+    told = fields.get("proj:transform")
     if told is None:
-        box = asset.get("proj:bbox") or properties.get("proj:bbox")
-        return None if box is None or shape is None else _of_box(box, shape, where)
+        return None
     numbers = _numbers(told)
     if len(numbers) not in {6, 9}:
         raise SceneError(f"{where}: proj:transform {str(told)[:80]} is not 6 or 9 numbers")
@@ -183,12 +231,15 @@ def _transform(
     return a, b, c, d, e, f
 
 
-def _of_box(box: Any, shape: Shape, where: str) -> Transform:
-    numbers = _numbers(box)
+def _bbox(fields: Mapping[str, Any], where: str) -> BBox | None:
+    told = fields.get("proj:bbox")
+    if told is None:
+        return None
+    numbers = _numbers(told)
     if len(numbers) != 4 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
-        raise SceneError(f"{where}: proj:bbox {str(box)[:80]} is not xmin, ymin, xmax, ymax")
+        raise SceneError(f"{where}: proj:bbox {str(told)[:80]} is not xmin, ymin, xmax, ymax")
     xmin, ymin, xmax, ymax = numbers
-    return (xmax - xmin) / shape[1], 0.0, xmin, 0.0, -(ymax - ymin) / shape[0], ymax
+    return xmin, ymin, xmax, ymax
 
 
 def _numbers(told: Any) -> list[float]:

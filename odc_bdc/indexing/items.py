@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing.crs import same_crs
-from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, dataset_document, plain_document
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, dataset_document
 from odc_bdc.indexing.raster import (
     RasterFile,
     check_sha256,
@@ -88,16 +88,14 @@ def item_document(
     _check_against_product(item, recipe, files, product)
     if verify == "pixels":
         _check_pixels(item, recipe, product)
-    return plain_document(
-        dataset_document(
-            dataset_id=item.dataset_id,
-            product=recipe.product,
-            # EO3 takes no other characters.
-            label=_NO_LABEL.sub("_", item.id),
-            files=files,
-            properties=_properties(item),
-            location=location,
-        )
+    return dataset_document(
+        dataset_id=item.dataset_id,
+        product=recipe.product,
+        # EO3 takes no other characters.
+        label=_NO_LABEL.sub("_", item.id),
+        files=files,
+        properties=_properties(item),
+        location=location,
     )
 
 

@@ -14,7 +14,7 @@ from eodatasets3.properties import normalise_platforms
 
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.href import absolute_href
-from odc_bdc.indexing.item_grid import PixelGrid, Place, box_of, item_grid, size_of
+from odc_bdc.indexing.item_grid import PixelGrid, Place, Projection, box_of, item_grid, size_of
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -145,7 +145,14 @@ def normalise_item(
         end=end,
         tile=tile,
         files=_files(
-            _Assets(assets, properties, Place(tile, box_of(document.get("bbox"))), where, href),
+            _Assets(
+                assets,
+                properties,
+                Projection.told_by(properties, where),
+                Place(tile, box_of(document.get("bbox"))),
+                where,
+                href,
+            ),
             recipe,
         ),
         properties=_properties(properties, where),
@@ -249,6 +256,7 @@ class _Assets:
 
     assets: Mapping[str, Any]
     properties: Mapping[str, Any]
+    projection: Projection
     place: Place
     where: str
     base: str
@@ -261,7 +269,7 @@ def _files(given: _Assets, recipe: IngestRecipe) -> dict[str, ItemFile]:
 def _file(given: _Assets, rule: AssetRule, measurement: str, recipe: IngestRecipe) -> ItemFile:
     key, asset, href = _asset(given, rule, measurement)
     where = f"{given.where}: asset {key!r}"
-    shape, grid = item_grid(asset, given.properties, given.place, recipe, where)
+    shape, grid = item_grid(asset, given.projection, given.place, recipe, where)
     told = _encoding(asset, given.properties, rule.band)
     if correction := recipe.corrections.get(measurement):
         told = _corrected(told, correction)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from affine import Affine
-from eodatasets3.model import GridDoc
 from rasterio.errors import RasterioError
 
 from odc_bdc.errors import SceneError
@@ -57,9 +55,9 @@ class RasterFile:
     description: str | None = None
 
     @property
-    def grid(self) -> GridDoc:
-        """The pixel grid as EO3 has it."""
-        return GridDoc(self.shape, Affine(*self.transform))
+    def grid(self) -> tuple[tuple[int, int], tuple[float, ...]]:
+        """Shape and transform: what makes two files lie on one pixel grid."""
+        return self.shape, self.transform
 
     @property
     def bbox(self) -> BBox:

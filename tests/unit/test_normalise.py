@@ -463,7 +463,7 @@ def test_bands_of_one_file(tmp_path):
             {"start_datetime": "2020-02-01", "end_datetime": "2020-01-01"},
             "ends on 2020-01-01, before it starts",
         ),
-        ({"proj:epsg": 0}, "asset 'red': its CRS cannot be read"),
+        ({"proj:epsg": 0}, "its CRS cannot be read"),
         ({"proj:epsg": True}, "its CRS cannot be read"),
         ({"proj:code": "EPSG:5773"}, "neither a projected nor a geographic CRS"),
         ({"proj:shape": [40]}, "proj:shape .* is not a number of rows and columns"),
