@@ -5,7 +5,7 @@ from odc_bdc.indexing.folders import folder_items
 from odc_bdc.indexing.found import FoundItem
 from odc_bdc.indexing.index import Failure, IndexReport, add_document, archive, index_items
 from odc_bdc.indexing.items import Verify, document_path, item_document
-from odc_bdc.indexing.normalise import ItemFile, NormalisedItem, normalise_item
+from odc_bdc.indexing.normalise import ItemFile, NormalisedItem, belongs_to, normalise_item
 from odc_bdc.indexing.products import StaleDocument, add_products, write_documents
 from odc_bdc.indexing.raster import RasterFile, read_header
 from odc_bdc.indexing.recipe import IngestRecipe, find_recipe, shipped_recipes
@@ -23,6 +23,7 @@ __all__ = [
     "add_document",
     "add_products",
     "archive",
+    "belongs_to",
     "dataset_document",
     "document_path",
     "find_recipe",

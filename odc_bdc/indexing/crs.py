@@ -22,7 +22,10 @@ def crs_name(crs: Any) -> str:
         If it is none, or none of the plane or the globe.
     """
     if isinstance(crs, Mapping):
-        crs = json.dumps(crs)
+        try:
+            crs = json.dumps(crs)
+        except RecursionError as e:
+            raise InvalidValueError("the CRS is nested too deeply") from e
     return _name(crs if isinstance(crs, str) else crs.to_wkt())
 
 

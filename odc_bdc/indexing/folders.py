@@ -154,7 +154,7 @@ def _beside(root: Path, item_id: str) -> dict[str, Any]:
             return read(path.read_text("utf-8"))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, RecursionError) as e:
             raise SceneError(f"{path}: cannot be read: {e}") from e
     return {}
 

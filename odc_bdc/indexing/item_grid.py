@@ -141,6 +141,15 @@ def box_of(value: Any) -> BBox | None:
     return xmin, ymin, xmax, ymax
 
 
+def shown(value: Any) -> str:
+    """Show a value of an item in a message, however long or deep it is."""
+    try:
+        text = ascii(value)
+    except RecursionError:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def size_of(value: Any) -> int | None:
     """Give a number of bytes or pixels as a whole number; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -187,7 +196,7 @@ def _crs(told: Mapping[str, Any], where: str) -> str | None:
         if value is None or value == "":
             continue
         if isinstance(value, bool) or not isinstance(value, str | int | Mapping):
-            raise SceneError(f"{where}: its CRS cannot be read: {key} is {str(value)[:80]!r}")
+            raise SceneError(f"{where}: its CRS cannot be read: {key} is {shown(value)}")
         try:
             return crs_name(f"EPSG:{value}" if isinstance(value, int) else value)
         except InvalidValueError as e:
@@ -200,7 +209,7 @@ def _shape(fields: Mapping[str, Any], where: str) -> Shape | None:
     if told is None:
         return None
     sizes = [size_of(n) for n in told] if isinstance(told, list) else []
-    return _checked(sizes, f"{where}: proj:shape {str(told)[:80]}")
+    return _checked(sizes, f"{where}: proj:shape {shown(told)}")
 
 
 def _raster_size(asset: Mapping[str, Any], where: str) -> Shape | None:
@@ -208,7 +217,7 @@ def _raster_size(asset: Mapping[str, Any], where: str) -> Shape | None:
     if told is None:
         return None
     sizes = [size_of(told.get(k)) for k in ("y", "x")] if isinstance(told, Mapping) else []
-    return _checked(sizes, f"{where}: bdc:raster_size {str(told)[:80]}")
+    return _checked(sizes, f"{where}: bdc:raster_size {shown(told)}")
 
 
 def _checked(sizes: list[int | None], where: str) -> Shape:
@@ -224,10 +233,10 @@ def _transform(fields: Mapping[str, Any], where: str) -> Transform | None:
         return None
     numbers = _numbers(told)
     if len(numbers) not in {6, 9}:
-        raise SceneError(f"{where}: proj:transform {str(told)[:80]} is not 6 or 9 numbers")
+        raise SceneError(f"{where}: proj:transform {shown(told)} is not 6 or 9 numbers")
     a, b, c, d, e, f = numbers[:6]
     if a * e - b * d == 0:
-        raise SceneError(f"{where}: proj:transform {str(told)[:80]} gives pixels no size")
+        raise SceneError(f"{where}: proj:transform {shown(told)} gives pixels no size")
     return a, b, c, d, e, f
 
 
@@ -237,7 +246,7 @@ def _bbox(fields: Mapping[str, Any], where: str) -> BBox | None:
         return None
     numbers = _numbers(told)
     if len(numbers) != 4 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
-        raise SceneError(f"{where}: proj:bbox {str(told)[:80]} is not xmin, ymin, xmax, ymax")
+        raise SceneError(f"{where}: proj:bbox {shown(told)} is not xmin, ymin, xmax, ymax")
     xmin, ymin, xmax, ymax = numbers
     return xmin, ymin, xmax, ymax
 

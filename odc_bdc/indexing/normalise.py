@@ -14,7 +14,15 @@ from eodatasets3.properties import normalise_platforms
 
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.href import absolute_href
-from odc_bdc.indexing.item_grid import PixelGrid, Place, Projection, box_of, item_grid, size_of
+from odc_bdc.indexing.item_grid import (
+    PixelGrid,
+    Place,
+    Projection,
+    box_of,
+    item_grid,
+    shown,
+    size_of,
+)
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -128,8 +136,7 @@ def normalise_item(
     item_id, properties, assets = _parts(document, href)
     where = f"item {item_id}"
     _check_collection(document, where, recipe)
-    for quirk in recipe.quirks:
-        properties = quirk(properties, item_id)
+    properties = _mended(properties, item_id, recipe)
     _check_conditions(properties, where, recipe.conditions)
     when, start, end = _times(properties, where)
     tile = _tile(properties, where, recipe.tile_property)
@@ -159,6 +166,29 @@ def normalise_item(
     )
 
 
+def belongs_to(document: Mapping[str, Any], recipe: IngestRecipe) -> bool:
+    """Tell whether an item may be one of a recipe's product, and not one of its siblings'.
+
+    A collection may hold scenes of several products, as landsat-2 does; those of others are no
+    faults. An item that is broken, or does not tell, may be one: `normalise_item` says why not.
+    """
+    if not recipe.conditions:
+        return True
+    try:
+        item_id, properties, _ = _parts(document, "")
+    except SceneError:
+        return True
+    properties = _mended(properties, item_id, recipe)
+    told = ((condition, properties.get(condition.name)) for condition in recipe.conditions)
+    return all(value is None or condition.holds(value) for condition, value in told)
+
+
+def _mended(properties: Mapping[str, Any], item_id: str, recipe: IngestRecipe) -> Mapping[str, Any]:
+    for quirk in recipe.quirks:
+        properties = quirk(properties, item_id)
+    return properties
+
+
 def _parts(document: Any, href: str) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
     if not isinstance(document, Mapping) or document.get("type") != "Feature":
         raise SceneError(f"{href}: not a STAC item")
@@ -177,7 +207,7 @@ def _check_collection(document: Mapping[str, Any], where: str, recipe: IngestRec
     found = document.get("collection")
     if found != recipe.collection:
         raise SceneError(
-            f"{where}: is of collection {_short(found)}; recipe {recipe.name} is for "
+            f"{where}: is of collection {shown(found)}; recipe {recipe.name} is for "
             f"{recipe.collection!r}"
         )
 
@@ -189,7 +219,7 @@ def _check_conditions(
         value = properties.get(condition.name)
         if not condition.holds(value):
             raise SceneError(
-                f"{where}: its {condition.name} is {_short(value)}, so it is of another product; "
+                f"{where}: its {condition.name} is {shown(value)}, so it is of another product; "
                 f"this recipe takes {condition}"
             )
 
@@ -229,7 +259,7 @@ def _time(properties: Mapping[str, Any], key: str, where: str) -> datetime | Non
         # STAC wants a zone; BDC's older items have none and mean UTC.
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, TypeError, OverflowError) as e:
-        raise SceneError(f"{where}: {key}: {_short(text)} is not a date") from e
+        raise SceneError(f"{where}: {key}: {shown(text)} is not a date") from e
 
 
 def _parse_time(text: str) -> datetime:
@@ -290,7 +320,7 @@ def _asset(given: _Assets, rule: AssetRule, measurement: str) -> tuple[str, Mapp
     key = next((key for key in rule.keys if key in given.assets), None)
     if key is None:
         wanted = " or ".join(map(repr, rule.keys))
-        known = ", ".join(sorted(map(str, given.assets)))[:400] or "none"
+        known = shown(", ".join(sorted(given.assets)))[1:-1] or "none"
         raise SceneError(f"{given.where}: no asset {wanted} for {measurement}; it has: {known}")
     asset = given.assets[key]
     href = asset.get("href") if isinstance(asset, Mapping) else None
@@ -389,7 +419,7 @@ def _text(properties: Mapping[str, Any], key: str, where: str) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise SceneError(f"{where}: {key}: {_short(value)} is not text")
+        raise SceneError(f"{where}: {key}: {shown(value)} is not text")
     text = str(value)
     _check_text(text, f"{where}: {key}")
     return text
@@ -398,7 +428,7 @@ def _text(properties: Mapping[str, Any], key: str, where: str) -> str | None:
 def _check_text(text: str, where: str) -> None:
     """See that a database can store a text: no NUL, and no half of a UTF-16 pair."""
     if "\x00" in text or not (text.isascii() or _is_unicode(text)):
-        raise SceneError(f"{where}: {_short(text)} holds a character that no database stores")
+        raise SceneError(f"{where}: {shown(text)} holds a character that no database stores")
 
 
 def _is_unicode(text: str) -> bool:
@@ -407,8 +437,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import sys
 import uuid
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from odc_bdc.errors import SceneError
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import (
     IngestRecipe,
+    belongs_to,
     find_recipe,
     item_document,
     normalise_item,
@@ -519,6 +521,17 @@ def test_landsat_scenes_become_the_product_of_their_sensor():
         landsat(name, "etm")
 
 
+def test_scenes_of_sibling_products_are_no_faults():
+    recipe = find_recipe("landsat_2_oli")
+    document = scene() | {"id": "LE07_L2SP_218068_20200828_20200905_02_T1"}
+    assert not belongs_to(document, recipe)
+    assert belongs_to(document, find_recipe("landsat_2_etm"))
+    # What is broken, or does not tell, is to be reported.
+    for reported in (document | {"id": "one"}, document | {"properties": 7}, [], None):
+        assert belongs_to(reported, recipe)
+    assert belongs_to(document, CUBE)
+
+
 @pytest.mark.parametrize(
     ("baseline", "told", "name"),
     [("N0301", {}, "S2_L2A_1"), ("N0509", {}, "S2_L2A_1_N0400"), ("N0400", {}, "S2_L2A_1_N0400")],
@@ -749,9 +762,14 @@ JSON = st.recursive(
 
 def try_to_convert(document):
     for recipe, product in ((UTM, UTM_PRODUCT), (CUBE, product_document(CUBE.product))):
-        made = None
-        with contextlib.suppress(OdcBdcError), closed_files():
-            made = convert(document, recipe, product, verify="none")
+        made, reason = None, "none"
+        with closed_files():
+            try:
+                made = convert(document, recipe, product, verify="none")
+            except OdcBdcError as e:
+                reason = str(e)
+        reason.encode()  # a report can be printed
+        assert reason
         if made is not None:
             assert complaints(made, product) == []
             json.dumps(made, allow_nan=False).encode()
@@ -760,6 +778,26 @@ def try_to_convert(document):
 @given(JSON)
 def test_any_json_gives_a_document_or_an_error(document):
     try_to_convert(document)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("id",), ("collection",), ("properties", "datetime"), ("properties", "platform"),
+        ("properties", "proj:projjson"), ("properties", "proj:shape"),
+        ("properties", "proj:transform"), ("assets", "red"), ("assets", "red", "href"),
+    ],
+)  # fmt: skip
+def test_values_may_be_nested_as_deeply_as_json_is_read(path):
+    document, deep = scene(**{"proj:epsg": None}), {}
+    for _ in range(sys.getrecursionlimit() + 100):
+        deep = {"a": deep}
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = deep
+    with pytest.raises(SceneError):
+        normalise_item(document, UTM, href=BASE)
 
 
 NAMES = st.sampled_from(
