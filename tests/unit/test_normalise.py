@@ -271,6 +271,47 @@ def test_recorded_bundles_hold_no_raster(source):
         normalise_item(document, recipe, href=BASE)
 
 
+@needs_data
+def test_no_recorded_item_is_left_out():
+    """What else is recorded are definitions of collections, and a record of a database."""
+    tested = [case[0] for case in (*SHIPPED, *OWN)]
+    tested += ["v0.9_LC8SR-1", "v0.8_MOD13Q1", "v0.9_LCC", "v0.9_LC8_DN-1", "v1.0_S2_L1C_BUNDLE-1"]
+    others = []
+    for path in RECORDED.glob("*.json"):
+        if path.name.startswith(tuple(tested)):
+            continue
+        others.append(path.name.split("_")[1])
+        with pytest.raises(SceneError, match="not a STAC item"):
+            normalise_item(json.loads(path.read_text("utf-8")), UTM, href=BASE)
+    assert sorted(others) == ["RAW-fixture", "metadata", "metadata", "v0.8", "v0.9"]
+
+
+@needs_data
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cb4_64_16d_stk_1", "cb4_64_16d_stk_vi_1", "lc8_l1tp_ny", "le7_etm_olinda",
+        "mod13q1_6_sinop_lossy", "mod13q1_sinop", "s2_l2a_30tum", "s2_l2a_31ues",
+    ],
+)  # fmt: skip
+def test_real_scenes_pass_every_check(name):
+    recipe = find_recipe(name)
+    product = product_document(recipe.product)
+    paths = sorted((DATA / recipe.collection).glob("*/**/*.json"))
+    for path in paths[:: len(paths) // 3 + 1]:
+        document = json.loads(path.read_text("utf-8"))
+        told = convert(document, recipe, href=str(path), verify="none")
+        made = convert(document, recipe, href=str(path), verify="pixels")
+        assert complaints(made, product) == []
+        for band, file in made["measurements"].items():
+            with rasterio.open(file["path"]) as src:
+                # The item tells the same pixels, but for the last digits.
+                grid = made["grids"][file.get("grid", "default")]
+                assert tuple(grid["shape"]) == src.shape
+                assert grid["transform"] == pytest.approx(list(src.transform), rel=1e-12)
+                assert told["grids"]["default"]["shape"] == grid["shape"], band
+
+
 CUBE = find_recipe("cb4_64_16d_stk_1")
 
 
