@@ -126,17 +126,18 @@ def _write_files(
         )
         files[measurement.name] = read_header(str(path))
     location = folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
+    properties = _properties(task, image, processed)
     document = dataset_document(
         dataset_id=task.id,
         product=task.cube.name,
         label=task.item_id,
         files=files,
-        properties=_properties(task, image, processed),
+        properties=properties,
         location=location,
         lineage={"scenes": [scene.id for scene in task.scenes]},
     )
     write_document(document, location)
-    item = stac_item(task, dict(document.properties))
+    item = stac_item(task, properties)
     item_path = folder / f"{task.item_id}.json"
     item.save_object(include_self_link=False, dest_href=str(item_path))
 

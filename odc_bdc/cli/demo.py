@@ -127,12 +127,12 @@ def _scenes(
 
 def _collection(folder: Path) -> str:
     """Give the collection of the first readable item in a folder."""
-    from odc_bdc.indexing.items import find_items, read_item
+    from odc_bdc.indexing.index import find_items, read_item
 
     reason: OdcBdcError = InvalidValueError(f"{folder}: no STAC item")
     for path in find_items([folder]):
         try:
-            return read_item(path).collection_id or ""
+            return str(read_item(path).get("collection") or "")
         except SceneError as e:
             reason = e
     raise reason

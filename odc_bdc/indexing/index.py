@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datacube.index.hl import Doc2Dataset
@@ -12,18 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from odc_bdc.errors import DatabaseError, InvalidValueError, SceneError
 from odc_bdc.indexing.documents import write_document
-from odc_bdc.indexing.items import (
-    document_path,
-    find_items,
-    item_dataset_id,
-    item_document,
-    read_item,
-)
+from odc_bdc.indexing.items import document_path, item_document
+from odc_bdc.indexing.normalise import normalise_item
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from datacube import Datacube
     from datacube.model import Dataset
@@ -101,13 +97,50 @@ def index_items(
 def _index_item(
     dc: Datacube, recipe: IngestRecipe, product: dict[str, Any], path: Path, out: Path | None
 ) -> bool:
-    item = read_item(path)
+    item = normalise_item(read_item(path), recipe, href=str(path.resolve()))
     location = document_path(path, item, out)
-    if location.is_file() and _is_active(dc, item_dataset_id(item)):
+    if location.is_file() and _is_active(dc, item.dataset_id):
         return False
-    document = item_document(item, recipe, product, location)
+    document = item_document(item, recipe, product, location=location)
     write_document(document, location)
     return add_document(dc, location)
+
+
+def find_items(sources: Sequence[Path]) -> Iterator[Path]:
+    """Give the STAC item files among `sources`: files as they are, folders searched for items.
+
+    Raises
+    ------
+    InvalidValueError
+        If a source does not exist, or a folder holds no item.
+    """
+    for source in sources:
+        if source.is_file():
+            yield source
+        elif source.is_dir():
+            found = [p for p in sorted(source.rglob("*.json")) if _is_feature(p)]
+            if not found:
+                raise InvalidValueError(f"{source}: no STAC item (*.json) in this folder")
+            yield from found
+        else:
+            raise InvalidValueError(f"{source}: no such file or folder")
+
+
+def _is_feature(path: Path) -> bool:
+    """Tell items from collections and catalogs; what cannot be read counts, to be reported."""
+    try:
+        return read_item(path).get("type") == "Feature"
+    except SceneError:
+        return True
+
+
+def read_item(path: Path) -> dict[str, Any]:
+    """Read a STAC item; `SceneError` says why it cannot be read."""
+    try:
+        doc = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise SceneError(f"{path}: cannot be read as JSON: {e}") from e
+    return doc if isinstance(doc, dict) else {}
 
 
 def add_document(dc: Datacube, path: Path) -> bool:

@@ -1,206 +1,281 @@
-"""One STAC item becomes one EO3 document."""
+"""One STAC item becomes one EO3 document, its files checked as deeply as one likes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import dateutil.parser
-import pystac
-from odc.geo.crs import CRS
-from pystac.errors import STACError
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from odc_bdc.errors import InvalidValueError, SceneError
-from odc_bdc.grid import normalise_crs
-from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, RasterFile, dataset_document, read_header
-from odc_bdc.naming import dataset_id
+from odc_bdc.indexing.crs import same_crs
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, dataset_document
+from odc_bdc.indexing.raster import (
+    RasterFile,
+    check_sha256,
+    check_size,
+    is_local,
+    read_header,
+    read_pixels,
+)
+from odc_bdc.quality import QualityPolicy
 
 if TYPE_CHECKING:
-    import uuid
+    from collections.abc import Iterable
 
-    from eodatasets3.model import DatasetDoc
-
+    from odc_bdc.indexing.normalise import ItemFile, NormalisedItem
     from odc_bdc.indexing.recipe import IngestRecipe
 
-_KEPT = ("eo:cloud_cover", "landsat:wrs_path", "landsat:wrs_row")
+Verify: TypeAlias = Literal["none", "header", "pixels", "auto"]
+"""How deeply files are checked; ``auto`` reads the headers of files on local disks."""
+
+_NO_SHIFT = 0.5
+_NO_LABEL = re.compile(r"[^A-Za-z0-9_-]")
+_DTYPES = {"byte": "uint8"}
 
 
-def find_items(sources: Sequence[Path]) -> Iterator[Path]:
-    """Give the STAC item files among `sources`: files as they are, folders searched for items.
-
-    Raises
-    ------
-    InvalidValueError
-        If a source does not exist, or a folder holds no item.
-    """
-    for source in sources:
-        if source.is_file():
-            yield source
-        elif source.is_dir():
-            found = [p for p in sorted(source.rglob("*.json")) if _is_feature(p)]
-            if not found:
-                raise InvalidValueError(f"{source}: no STAC item (*.json) in this folder")
-            yield from found
-        else:
-            raise InvalidValueError(f"{source}: no such file or folder")
-
-
-def _is_feature(path: Path) -> bool:
-    """Tell items from collections and catalogs; what cannot be read counts, to be reported."""
-    try:
-        doc = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return True
-    return isinstance(doc, dict) and doc.get("type") == "Feature"
-
-
-def read_item(path: Path) -> pystac.Item:
-    """Read a STAC item with its asset hrefs made absolute; `SceneError` says what is wrong."""
-    try:
-        doc = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise SceneError(f"{path}: cannot be read as JSON: {e}") from e
-    if not isinstance(doc, dict) or doc.get("type") != "Feature":
-        raise SceneError(f"{path}: not a STAC item")
-    properties = doc.get("properties") or {}
-    if not (properties.get("datetime") or properties.get("start_datetime")):
-        raise SceneError(f"{path}: the item has no datetime")
-    try:
-        item = pystac.Item.from_dict(doc, href=str(path.resolve()))
-        item.make_asset_hrefs_absolute()
-    except (STACError, KeyError, TypeError, ValueError, AttributeError) as e:
-        raise SceneError(f"{path}: not a valid STAC item: {type(e).__name__}: {e}") from e
-    return item
-
-
-def item_dataset_id(item: pystac.Item) -> uuid.UUID:
-    """Give the id of the dataset that an item becomes; it follows from collection and item id."""
-    return dataset_id("scene", item.collection_id or "", item.id)
-
-
-def document_path(item_path: Path, item: pystac.Item, out: Path | None) -> Path:
-    """Give where an item's EO3 document belongs: beside the item, or under `out`."""
-    name = f"{item.id}{DOCUMENT_SUFFIX}"
-    return out / (item.collection_id or "") / name if out else item_path.parent / name
-
-
-def item_document(
-    item: pystac.Item, recipe: IngestRecipe, product: Mapping[str, Any], location: Path
-) -> DatasetDoc:
-    """Make an item's EO3 document; the headers of its files are read and believed.
-
-    Parameters
-    ----------
-    product
-        ODC product document: its measurements say which dtypes the files must have, its ``load``
-        which CRS, if any.
+def document_path(item_path: Path, item: NormalisedItem, out: Path | None) -> Path:
+    """Give where an item's EO3 document belongs: beside the item, or under `out`.
 
     Raises
     ------
     SceneError
-        If the item is of another collection, lacks an asset, or a file is missing, truncated, or
-        of another CRS or dtype than item and product say.
+        If the item's id cannot be the name of a file.
     """
-    if item.collection_id != recipe.collection:
-        raise SceneError(
-            f"item {item.id}: is of collection {item.collection_id!r}; recipe {recipe.name} is for "
-            f"{recipe.collection!r}"
-        )
-    files = {name: _file(item, name, key) for name, key in recipe.assets.items()}
-    _check_against_item(item, files)
-    _check_against_product(item, files, product)
+    for name in (item.collection, item.id):
+        if "/" in name or name in {".", ".."} or len(name.encode()) > 200:
+            raise SceneError(f"item {item.id[:80]}: {name[:80]!r} cannot name a file")
+    name = f"{item.id}{DOCUMENT_SUFFIX}"
+    return out / item.collection / name if out else item_path.parent / name
+
+
+def item_document(
+    item: NormalisedItem,
+    recipe: IngestRecipe,
+    product: Mapping[str, Any],
+    *,
+    location: Path | None,
+    verify: Verify = "auto",
+) -> dict[str, Any]:
+    """Make an item's EO3 document, as plain data that JSON and YAML can hold.
+
+    Where headers are read they are believed over the item.
+
+    Parameters
+    ----------
+    product
+        ODC product document: its measurements say which dtype and nodata the files must have, its
+        ``load`` which CRS, if any.
+    location
+        Where the document will lie; files in its folder are named relative to it. None if it gets
+        no file: then all names are absolute.
+    verify
+        ``none`` believes the item and opens no file, unless the item does not tell where its
+        pixels lie: then it opens one (each, where the recipe says that resolutions are mixed).
+        ``header`` opens every file, and compares sizes in bytes. ``pixels`` also reads every
+        pixel, and compares the codes of quality and the checksums. ``auto`` is ``header`` for
+        files on local disks and ``none`` for others.
+
+    Raises
+    ------
+    SceneError
+        If a file is missing, truncated, or of another CRS, shape, place, dtype or nodata than item
+        and product say.
+    """
+    files = _files(item, recipe, verify)
+    _check_against_product(item, recipe, files, product)
+    if verify == "pixels":
+        _check_pixels(item, recipe, product)
     return dataset_document(
-        dataset_id=item_dataset_id(item),
+        dataset_id=item.dataset_id,
         product=recipe.product,
-        label=item.id,
+        # EO3 takes no other characters.
+        label=_NO_LABEL.sub("_", item.id),
         files=files,
-        properties=_properties(item, recipe),
+        properties=_properties(item),
         location=location,
     )
 
 
-def _file(item: pystac.Item, measurement: str, key: str) -> RasterFile:
-    asset = item.assets.get(key)
-    if asset is None:
-        known = ", ".join(sorted(item.assets))
-        raise SceneError(f"item {item.id}: no asset {key!r} for {measurement}; it has: {known}")
-    return read_header(asset.get_absolute_href() or asset.href)
+def _files(item: NormalisedItem, recipe: IngestRecipe, verify: Verify) -> dict[str, RasterFile]:
+    """Give what is known of each file: from its header, from the item, or from another's header."""
+    opened = {
+        name: _checked_header(item, name, file)
+        for name, file in item.files.items()
+        if verify in {"header", "pixels"} or (verify == "auto" and is_local(file.href))
+    }
+    found = {}
+    for name, file in item.files.items():
+        if name not in opened and file.grid is None:
+            _open_for_grid(item, name, recipe, opened)
+        found[name] = opened.get(name) or _told(file, next(iter(opened.values()), None))
+    return found
 
 
-def _check_against_item(item: pystac.Item, files: Mapping[str, RasterFile]) -> None:
-    declared = next(
-        (
-            item.properties[key]
-            for key in ("proj:code", "proj:epsg", "proj:wkt2")
-            if item.properties.get(key)
-        ),
-        None,
-    )
-    if declared is None:
-        return
+def _open_for_grid(
+    item: NormalisedItem, name: str, recipe: IngestRecipe, opened: dict[str, RasterFile]
+) -> None:
+    """Open the file of a measurement whose item does not tell the grid, unless another tells it."""
+    if not opened or recipe.mixed_resolutions:
+        opened[name] = _checked_header(item, name, item.files[name])
+
+
+def _told(file: ItemFile, like: RasterFile | None) -> RasterFile:
+    """Give what an item tells of a file; where it tells no grid, that of another of its files."""
+    dtype = None if file.dtype is None else _DTYPES.get(file.dtype, file.dtype)
+    if file.grid is not None:
+        grid = file.grid
+        return RasterFile(
+            file.href, grid.shape, grid.transform, grid.crs, dtype, file.nodata, file.band
+        )
+    if like is None:
+        raise AssertionError
+    scaled = _scaled(like, file.shape or like.shape)
+    return replace(scaled, href=file.href, dtype=dtype, nodata=file.nodata, band=file.band)
+
+
+def _scaled(file: RasterFile, shape: tuple[int, int]) -> RasterFile:
+    """Cover the same ground with another number of pixels."""
+    down, right = file.shape[0] / shape[0], file.shape[1] / shape[1]
+    a, b, c, d, e, f = file.transform
+    return replace(file, shape=shape, transform=(a * right, b * down, c, d * right, e * down, f))
+
+
+def _checked_header(item: NormalisedItem, name: str, file: ItemFile) -> RasterFile:
+    """Read a header, and compare it with what the item says of shape, place and size."""
     try:
-        crs = normalise_crs(f"EPSG:{declared}" if isinstance(declared, int) else declared)
+        found = read_header(file.href, file.band)
     except InvalidValueError as e:
-        raise SceneError(f"item {item.id}: its CRS cannot be read: {e}") from e
-    _check_crs(files, crs, f"item {item.id}")
+        raise SceneError(f"{file.href}: its CRS cannot be read: {e}") from e
+    if file.size is not None and is_local(file.href):
+        check_size(file.href, file.size)
+    if file.grid is not None and file.shape is not None and not same_crs(found.crs, file.grid.crs):
+        raise SceneError(f"{file.href}: wrong CRS {found.crs}; item {item.id} says {file.grid.crs}")
+    if file.shape not in {None, found.shape}:
+        raise SceneError(f"{file.href}: shape {found.shape}; item {item.id} says {file.shape}")
+    if file.grid is not None and file.shape is not None:
+        _check_place(found, file, item.id)
+    others = {n for other, f in item.files.items() if other != name for n in (other, f.key)}
+    if found.description in others - {name, file.key}:
+        raise SceneError(
+            f"{file.href}: is asset {file.key!r} of item {item.id}, but calls itself "
+            f"{found.description}; were files swapped?"
+        )
+    return found
 
 
-def _check_crs(files: Mapping[str, RasterFile], crs: CRS, said_by: str) -> None:
-    for file in files.values():
-        if CRS(file.crs) != crs:
-            raise SceneError(f"{file.href}: wrong CRS {file.crs}; {said_by} says {crs}")
+def _check_place(found: RasterFile, file: ItemFile, item_id: str) -> None:
+    """See that all corners lie where the item says, to half a pixel; items round."""
+    if file.grid is None:
+        return
+    told = replace(found, transform=file.grid.transform)
+    pixel = max(map(abs, (*found.transform[:2], *found.transform[3:5])))
+    shift = max(abs(x - y) for x, y in zip(found.bbox, told.bbox, strict=True))
+    if shift > _NO_SHIFT * pixel:
+        raise SceneError(
+            f"{file.href}: lies {shift / pixel:.4g} pixels from where item {item_id} says"
+        )
 
 
 def _check_against_product(
-    item: pystac.Item, files: Mapping[str, RasterFile], product: Mapping[str, Any]
+    item: NormalisedItem,
+    recipe: IngestRecipe,
+    files: Mapping[str, RasterFile],
+    product: Mapping[str, Any],
 ) -> None:
-    load = product.get("load") or {}
-    if load.get("crs"):
-        _check_crs(files, normalise_crs(load["crs"]), f"product {product['name']}")
-    for measurement in product["measurements"]:
-        name, dtype = measurement["name"], measurement["dtype"]
-        if name not in files:
-            raise SceneError(f"item {item.id}: the recipe has no asset for measurement {name}")
-        if files[name].dtype != dtype:
+    wanted = (product.get("load") or {}).get("crs")
+    for file in files.values() if wanted else ():
+        if not same_crs(file.crs, wanted):
             raise SceneError(
-                f"{files[name].href}: dtype {files[name].dtype}; product {product['name']} says "
-                f"{dtype} for {name}"
+                f"{file.href}: wrong CRS {file.crs}; product {product['name']} says {wanted}"
+            )
+    for measurement in product["measurements"]:
+        name = measurement["name"]
+        if name not in files:
+            raise SceneError(
+                f"item {item.id}: recipe {recipe.name} has no asset for measurement {name}"
+            )
+        _check_encoding(files[name], item.files[name], measurement, product["name"])
+
+
+def _check_encoding(
+    found: RasterFile, file: ItemFile, measurement: Mapping[str, Any], product: str
+) -> None:
+    """Compare how a file stores values with how its product says it does."""
+    name, dtype, nodata = measurement["name"], measurement["dtype"], measurement["nodata"]
+    if found.dtype not in {None, dtype}:
+        raise SceneError(
+            f"{found.href}: dtype {found.dtype}; product {product} says {dtype} for {name}"
+        )
+    if found.nodata is not None and not _same(found.nodata, float(nodata)):
+        raise SceneError(
+            f"{found.href}: nodata {found.nodata:g}; product {product} says {nodata} for {name}"
+        )
+    for key, told, right in (
+        ("scale", file.scale, measurement.get("scale_factor", 1)),
+        ("offset", file.offset, measurement.get("add_offset", 0)),
+    ):
+        if told is not None and not math.isclose(told, right, rel_tol=1e-6, abs_tol=1e-12):
+            raise SceneError(
+                f"{found.href}: its item says {key} {told:g}; product {product} says {right:g} "
+                f"for {name}"
             )
 
 
-def _properties(item: pystac.Item, recipe: IngestRecipe) -> dict[str, Any]:
-    given = item.properties
-    when = given.get("datetime") or given["start_datetime"]
-    instruments = given.get("instruments") or []
+def _check_pixels(item: NormalisedItem, recipe: IngestRecipe, product: Mapping[str, Any]) -> None:
+    quality, codes = quality_codes(recipe, product)
+    for name, file in item.files.items():
+        if file.sha256 is not None and is_local(file.href):
+            check_sha256(file.href, file.sha256)
+        read_pixels(file.href, file.band, codes=codes if name == quality else None)
+
+
+def quality_codes(
+    recipe: IngestRecipe, product: Mapping[str, Any]
+) -> tuple[str | None, frozenset[int] | None]:
+    """Give the measurement of quality, and all codes that it may have; None for any.
+
+    They are those of the recipe's policy, or else of the flag in the product that takes the whole
+    of a value. Where quality is told by single bits, any value may occur.
+    """
+    quality = recipe.quality
+    if isinstance(quality, QualityPolicy):
+        if quality.bits:
+            return quality.band, None
+        nodata = () if quality.nodata is None else (quality.nodata,)
+        codes = (*quality.clear, *quality.not_clear, *quality.saturated, *nodata)
+        return quality.band, frozenset(codes)
+    for measurement in product["measurements"]:
+        if measurement["name"] == quality:
+            flags = (measurement.get("flags_definition") or {}).values()
+            return quality, _codes(flags, measurement)
+    return None, None
+
+
+def _codes(flags: Iterable[Mapping[str, Any]], measurement: Mapping[str, Any]) -> Any:
+    bits = int(measurement["dtype"].lstrip("uint"))
+    for flag in flags:
+        if isinstance(flag["bits"], list) and len(flag["bits"]) == bits:
+            return frozenset({*map(int, flag["values"]), int(measurement["nodata"])})
+    return None
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _properties(item: NormalisedItem) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "datetime": _utc(item, when),
-        "odc:processing_datetime": _utc(item, given.get("updated") or given.get("created") or when),
+        "datetime": item.time,
+        "odc:processing_datetime": item.processed,
         "odc:file_format": "GeoTIFF",
-        "odc:region_code": _tile(given.get(recipe.tile_property)),
-        "eo:platform": given.get("platform"),
-        "eo:instrument": "_".join(instruments) if isinstance(instruments, list) else instruments,
-        "eo:gsd": given.get("gsd"),
-        **{key: given.get(key) for key in _KEPT},
+        **item.properties,
     }
-    if given.get("start_datetime") and given.get("end_datetime"):
-        properties["dtr:start_datetime"] = _utc(item, given["start_datetime"])
-        properties["dtr:end_datetime"] = _utc(item, given["end_datetime"])
-    return {key: value for key, value in properties.items() if value not in (None, "")}
-
-
-def _tile(value: Any) -> str | None:
-    if isinstance(value, list):
-        return str(value[0]) if value else None
-    return None if value is None else str(value)
-
-
-def _utc(item: pystac.Item, text: str) -> datetime:
-    try:
-        parsed = dateutil.parser.isoparse(str(text))
-    except ValueError as e:
-        raise SceneError(f"item {item.id}: {text!r} is not a date: {e}") from e
-    # STAC wants a zone; BDC's older items have none and mean UTC.
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    if item.tile is not None:
+        properties["odc:region_code"] = item.tile
+    if item.start is not None and item.end is not None:
+        properties["dtr:start_datetime"] = item.start
+        properties["dtr:end_datetime"] = item.end
+    return properties

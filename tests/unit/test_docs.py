@@ -267,7 +267,7 @@ def test_documents_that_are_shown_are_valid(tmp_path):
 
 def test_the_table_of_recipes_is_complete():
     rows = re.findall(
-        r"^\| `(\w+)` \| `([\w-]+)` \| `(\w+)` \|$",
+        r"^\| `(\w+)` \| `([\w.-]+)` \| `(\w+)` \|$",
         PAGES["docs/howto/index-scenes.md"],
         re.MULTILINE,
     )

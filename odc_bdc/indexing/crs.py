@@ -1,0 +1,50 @@
+"""CRSs as items and files give them, and as EO3 documents have them; each is looked up once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from odc.geo.crs import CRS
+
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.grid import BDC_CRS, normalise_crs
+
+
+def crs_name(crs: Any) -> str:
+    """Name a CRS so that equal ones have one name: ``EPSG:32631``, else a text that can be read.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is none, or none of the plane or the globe.
+    """
+    if isinstance(crs, Mapping):
+        try:
+            crs = json.dumps(crs)
+        except RecursionError as e:
+            raise InvalidValueError("the CRS is nested too deeply") from e
+    return _name(crs if isinstance(crs, str) else crs.to_wkt())
+
+
+@lru_cache(maxsize=1024)
+def eo3_crs(name: str) -> str:
+    """Write a CRS as EO3 documents have it: EPSG code or WKT, as it takes no proj string."""
+    crs = CRS(name)
+    return f"epsg:{crs.epsg}" if crs.epsg else str(crs.to_wkt())
+
+
+@lru_cache(maxsize=1024)
+def same_crs(one: str, other: str) -> bool:
+    """Tell whether two texts mean the same CRS, however they spell it."""
+    return one == other or bool(normalise_crs(one) == normalise_crs(other))
+
+
+@lru_cache(maxsize=1024)
+def _name(text: str) -> str:
+    known = normalise_crs(text)
+    if not (known.projected or known.geographic):
+        raise InvalidValueError(f"{text[:120]!r} is neither a projected nor a geographic CRS")
+    return str(known) if known is BDC_CRS or known.epsg is None else f"EPSG:{known.epsg}"

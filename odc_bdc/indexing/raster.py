@@ -1,0 +1,198 @@
+"""Raster files: what their headers say, and whether their pixels are all there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+
+from odc_bdc.errors import SceneError
+from odc_bdc.grid import BBox
+from odc_bdc.indexing.crs import crs_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RasterFile:
+    """What is known of a band of a raster file.
+
+    Attributes
+    ----------
+    href
+        Path or address.
+    shape
+        Rows and columns.
+    transform
+        Of the pixel grid, as `affine.Affine` has it.
+    crs
+        EPSG code, or a text that `odc.geo` reads.
+    dtype
+        None where nobody opened the file and its item does not tell; likewise `nodata`.
+    band
+        Number of the band in the file, from 1.
+    description
+        What the file calls the band.
+    """
+
+    href: str
+    shape: tuple[int, int]
+    transform: tuple[float, float, float, float, float, float]
+    crs: str
+    dtype: str | None
+    nodata: float | None
+    band: int = 1
+    description: str | None = None
+
+    @property
+    def grid(self) -> tuple[tuple[int, int], tuple[float, ...]]:
+        """Shape and transform: what makes two files lie on one pixel grid."""
+        return self.shape, self.transform
+
+    @property
+    def bbox(self) -> BBox:
+        """xmin, ymin, xmax, ymax in the file's CRS."""
+        (rows, columns), (a, b, c, d, e, f) = self.shape, self.transform
+        xs = (c, c + a * columns, c + b * rows, c + a * columns + b * rows)
+        ys = (f, f + d * columns, f + e * rows, f + d * columns + e * rows)
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+def is_local(href: str) -> bool:
+    """Tell whether a file is on this machine's disks."""
+    return href.startswith("file://") or not ("://" in href or href.startswith("/vsi"))
+
+
+def read_header(href: str, band: int = 1) -> RasterFile:
+    """Read a raster file's header, and see that no pixel block is missing at a local file's end.
+
+    Raises
+    ------
+    SceneError
+        If the file is missing, is no raster, lacks the band, has no CRS, or is truncated.
+    """
+    with _opened(href) as src:
+        if band > src.count:
+            raise SceneError(f"{href}: no band {band}; it has {src.count}")
+        if src.crs is None:
+            raise SceneError(f"{href}: the file has no CRS")
+        _check_complete(src, href)
+        return RasterFile(
+            href,
+            (src.height, src.width),
+            tuple(src.transform)[:6],
+            crs_name(src.crs),
+            src.dtypes[band - 1],
+            src.nodatavals[band - 1],
+            band,
+            src.descriptions[band - 1],
+        )
+
+
+def read_pixels(href: str, band: int = 1, *, codes: Collection[int] | None = None) -> None:
+    """Read all blocks of a band, and see that they can be read.
+
+    Parameters
+    ----------
+    codes
+        The only values that the band may have; None for any.
+
+    Raises
+    ------
+    SceneError
+        If a block cannot be read, or a pixel has another value than `codes`.
+    """
+    allowed = None if codes is None else np.array(sorted(codes))
+    with _opened(href) as src:
+        for _, window in src.block_windows(band):
+            pixels = src.read(band, window=window)
+            if allowed is None:
+                continue
+            strange = np.setdiff1d(pixels, allowed)
+            if strange.size:
+                raise SceneError(
+                    f"{href}: holds the value {strange[0]}, which is no code of this quality "
+                    f"band ({', '.join(map(str, allowed))}); another band's file, or another coding"
+                )
+
+
+def check_size(href: str, size: int) -> None:
+    """Compare the size of a local file with what its item says.
+
+    Raises
+    ------
+    SceneError
+        If they differ, or there is no such file.
+    """
+    path = _path(href)
+    try:
+        found = path.stat().st_size
+    except OSError as e:
+        raise SceneError(f"{href}: no such file") from e
+    if found != size:
+        kind = "truncated" if found < size else "another file"
+        raise SceneError(f"{href}: {kind}: {found} bytes on disk, the item says {size}")
+
+
+def check_sha256(href: str, digest: str) -> None:
+    """Compare a local file's SHA-256 with what its item says; `SceneError` if they differ."""
+    found = hashlib.sha256()
+    try:
+        with _path(href).open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                found.update(chunk)
+    except OSError as e:
+        raise SceneError(f"{href}: cannot be read: {e.strerror}") from e
+    if found.hexdigest() != digest:
+        raise SceneError(f"{href}: its checksum is not the item's; the file was changed or swapped")
+
+
+@contextmanager
+def _opened(href: str) -> Iterator[Any]:
+    """Open a raster file; what goes wrong while it is open is told as a `SceneError`."""
+    try:
+        with rasterio.open(href) as src:
+            yield src
+    except RasterioError as e:
+        if is_local(href) and not _path(href).exists():
+            raise SceneError(f"{href}: no such file") from e
+        raise SceneError(f"{href}: cannot be read as a raster: {_first_line(e)}") from e
+
+
+def _check_complete(src: Any, href: str) -> None:
+    """Compare where the TIFF says its blocks end with where the file does: a header opens alone."""
+    if src.driver != "GTiff" or not is_local(href):
+        return
+    end = max((offset + size for offset, size in _blocks(src)), default=0)
+    size = _path(href).stat().st_size
+    if end > size:
+        raise SceneError(f"{href}: truncated: {size} bytes on disk, its pixels need {end}")
+
+
+def _blocks(src: Any) -> Iterator[tuple[int, int]]:
+    """Give where each block of the first band begins, and how long it is."""
+    rows, columns = src.block_shapes[0]
+    for y in range(-(-src.height // rows)):
+        for x in range(-(-src.width // columns)):
+            offset = src.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1)
+            size = src.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=1)
+            if offset and size:
+                yield int(offset), int(size)
+
+
+def _path(href: str) -> Path:
+    return Path(href.removeprefix("file://"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
