@@ -1,0 +1,87 @@
+"""What a STAC document is, of any version, and where it leads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, TypeAlias, TypeGuard
+from urllib.parse import urlsplit
+
+from pystac.utils import make_absolute_href
+
+from odc_bdc.errors import SourceError, UnknownNameError
+
+Kind: TypeAlias = Literal["item", "items", "catalog"]
+
+_MOST_NAMES = 12
+
+
+def kind_of(document: Any) -> Kind | None:
+    """Tell an item, a collection of items, and a catalog or collection; None is no STAC."""
+    if not isinstance(document, Mapping):
+        return None
+    kind = document.get("type")
+    if kind == "Feature":
+        return "item"
+    if isinstance(document.get("features"), list):
+        return "items"
+    # Before STAC 1.0 catalogs and collections had no type.
+    if kind in {"Catalog", "Collection"} or ("stac_version" in document and "links" in document):
+        return "catalog"
+    return None
+
+
+def is_api(document: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Tell the landing page of a STAC API from a static catalog."""
+    return kind_of(document) == "catalog" and bool(
+        document.get("conformsTo") or any(links(document, "search", "data"))
+    )
+
+
+def is_collection_of_api(document: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Tell a collection whose items an API gives, page by page."""
+    found = links(document, "items") if is_collection(document) else ()
+    # In a static catalog such a link leads to a file.
+    return any("." not in urlsplit(link["href"]).path.rpartition("/")[2] for link in found)
+
+
+def is_collection(document: Any) -> bool:
+    """Tell a collection from a catalog."""
+    if kind_of(document) != "catalog":
+        return False
+    return bool(document.get("type") == "Collection" or "extent" in document)
+
+
+def links(document: Mapping[str, Any], *rels: str) -> Iterator[dict[str, Any]]:
+    """Give the links of these relations that lead somewhere."""
+    found = document.get("links")
+    for link in found if isinstance(found, list) else ():
+        if isinstance(link, dict) and link.get("rel") in rels and isinstance(link.get("href"), str):
+            yield link
+
+
+def absolute(href: str, start: str) -> str:
+    """Give where a link in the document at `start` leads.
+
+    Raises
+    ------
+    SourceError
+        If it leads from a remote document to a file of this machine, or cannot be read.
+    """
+    try:
+        found: str = make_absolute_href(href, start)
+    except ValueError as e:
+        raise SourceError(f"{start}: the link {href!r} cannot be read") from e
+    if "://" in start and ("://" not in found or found.startswith("file:")):
+        raise SourceError(f"{start}: the link {href!r} leads to a file of this machine")
+    return found
+
+
+def unknown_collection(name: str, known: Iterable[str], where: str) -> UnknownNameError:
+    """Make the error that a source has no collection of this name; it lists the nearest first."""
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=_MOST_NAMES, cutoff=0.0)
+    more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
+    return UnknownNameError(
+        f"{where}: no collection {name!r}; it has: {', '.join(near) or 'none'}{more}"
+    )
