@@ -88,7 +88,9 @@ class Discretion(logging.Filter):
         return True
 
     def _hide_in_text(self, text: str) -> str:
+        # First the token: unescaped it may reach into the parameters behind it.
+        text = self._token.sub("REDACTED", text) if self._token else text
         if "=" in text and _HINT.search(text):
             without = _PARAMETER.sub("", text)
             text = _DANGLING.sub("", without) if without != text else text
-        return self._token.sub("REDACTED", text) if self._token else text
+        return text

@@ -159,7 +159,10 @@ class _Finder:
 
 def _token_in(source: str) -> AccessToken | None:
     """Give the token that somebody has written into an address."""
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError as e:
+        raise InvalidValueError(f"{source}: cannot be read as an address: {e}") from e
     if parts.password:
         raise InvalidValueError(
             f"{parts.hostname}: do not write a password into an address; `.netrc` is the place"

@@ -278,7 +278,8 @@ def _footprint(document: Mapping[str, Any]) -> BaseGeometry | None:
     if bbox is None:
         return None
     half = len(bbox) // 2
-    return shapely.box(bbox[0], bbox[1], bbox[half], bbox[half + 1])
+    box: BaseGeometry = shapely.box(bbox[0], bbox[1], bbox[half], bbox[half + 1])
+    return box
 
 
 def _check_query(query: Mapping[str, Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.compression import compr
@@ -341,7 +341,8 @@ def _filesystem(href: str) -> tuple[Any, str]:
     """Give the file system of a path or address, and the path in it."""
     protocol = href.partition("://")[0].lower() if "://" in href else "file"
     if protocol == "file":
-        return fsspec.filesystem(protocol), href.removeprefix("file://")
+        path = unquote(urlsplit(href).path) if "://" in href else href
+        return fsspec.filesystem(protocol), path
     if "::" in href:
         raise SourceError(f"{href}: addresses within addresses are not followed")
     try:

@@ -236,7 +236,8 @@ class Web:
         wait = _retry_after(response)
         said = f"HTTP {status} {_phrase(status)}"
         if wait > self._patience.longest:
-            return Failed(f"{said}: the server asks to be left alone for {wait:.0f} s", status)
+            longest = f"{self._patience.longest:g} s"
+            return Failed(f"{said}: asks not to be asked for over {longest}; try later", status)
         return Failed(said, status, wait, passing)
 
     def _about_token(self, status: int) -> str:
@@ -259,9 +260,9 @@ class Web:
             except (RequestException, HTTPError, UnicodeError) as e:
                 return _failed(e, self._patience.timeout)
 
-        backoff = tenacity.wait_exponential_jitter(
-            self._patience.pause, self._patience.longest, jitter=self._patience.pause
-        )
+        pause, longest = self._patience.pause, self._patience.longest
+        # Some chance, so that several processes do not come back at once.
+        backoff = tenacity.wait_exponential(pause, longest) + tenacity.wait_random(0, pause)
         found = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda r: isinstance(r, Failed) and r.passing),
             stop=self._is_hopeless,
