@@ -15,6 +15,13 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 STYLES = ("1.0", "1.0 GET", "0.9")
 # What a server may do instead of answering.
 FAULTS = ("429", "500", "503", "dropped", "cut", "cut JSON", "silent")
+# How GET writes what POST has as JSON.
+_AS_TEXT = {
+    "collections": lambda text: text.split(","),
+    "ids": lambda text: text.split(","),
+    "bbox": lambda text: [float(v) for v in text.split(",")],
+    "query": json.loads,
+}
 
 
 class StacServer:
@@ -49,13 +56,14 @@ class StacServer:
         self.refuses = ()
         self.most = 10_000
         self.token = None
-        self.token_in = "header"
+        self.token_place = "header"  # noqa: S105 (where it is, not what)
         self.echoes = False
         self.redirects = {}
         self.files = {}
         self.asked = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.stac = self
         self._server.daemon_threads = True
         self.host = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.url = f"{self.host}/stac"
@@ -80,7 +88,12 @@ class StacServer:
         with self._lock:
             return self.faults.pop(0) if self.faults else self.fail_always
 
-    # Documents
+    def document(self, path):
+        """Give a document that is no search; None is none."""
+        found = {f"/stac/collections/{c['id']}": c for c in self.collections()}
+        found["/stac"] = self.landing()
+        found["/stac/collections"] = {"collections": self.collections(), "links": []}
+        return found.get(path)
 
     def landing(self):
         links = [
@@ -120,14 +133,10 @@ class StacServer:
 
     def search(self, method, path, asked):
         """Give the page of a search; `asked` has parameters as a GET or POST gives them."""
-        if isinstance(asked.get("collections"), str):
-            asked = {**asked, "collections": asked["collections"].split(",")}
-        if isinstance(asked.get("bbox"), str):
-            asked = {**asked, "bbox": [float(v) for v in asked["bbox"].split(",")]}
-        if isinstance(asked.get("query"), str):
-            asked = {**asked, "query": json.loads(asked["query"])}
-        if isinstance(asked.get("ids"), str):
-            asked = {**asked, "ids": asked["ids"].split(",")}
+        asked = dict(asked)
+        for name, read in _AS_TEXT.items():
+            if isinstance(asked.get(name), str):
+                asked[name] = read(asked[name])
         heeded = {k: v for k, v in asked.items() if k not in self.ignores}
         found = [item for item in self.items if _is_asked_for(item, heeded)]
         limit = min(int(asked.get("limit", 10)), self.most)
@@ -185,128 +194,125 @@ class StacServer:
     def is_allowed(self, headers, query):
         if self.token is None:
             return True
-        given = headers.get("x-api-key") if self.token_in == "header" else query.get("access_token")
-        return given == self.token
+        given = {"header": headers.get("x-api-key"), "query": query.get("access_token")}
+        return given[self.token_place] == self.token
 
 
 def _is_asked_for(item, asked):
     """Tell if an item answers a search, as plainly as can be."""
-    if asked.get("collections") and item["collection"] not in asked["collections"]:
-        return False
-    if asked.get("ids") and item["id"] not in asked["ids"]:
-        return False
-    day = item["properties"]["datetime"][:10]
-    if asked.get("datetime"):
-        start, _, end = asked["datetime"].partition("/")
-        if not (start[:10] if start != ".." else "") <= day <= (end[:10] if end != ".." else "9"):
+    return all(check(item, asked[name]) for name, check in _CHECKS.items() if asked.get(name))
+
+
+def _in_days(item, interval):
+    start, _, end = interval.replace("..", "").partition("/")
+    return start[:10] <= item["properties"]["datetime"][:10] <= (end[:10] or "9")
+
+
+def _overlaps(item, bbox):
+    (west, south, east, north), (w, s, e, n) = bbox, item["bbox"]
+    return e >= west and w <= east and n >= south and s <= north
+
+
+def _overlaps_shape(item, shape):
+    ring = (json.loads(shape) if isinstance(shape, str) else shape)["coordinates"][0]
+    xs, ys = [p[0] for p in ring], [p[1] for p in ring]
+    return _overlaps(item, (min(xs), min(ys), max(xs), max(ys)))
+
+
+def _fits(item, query):
+    for name, condition in query.items():
+        value = item["properties"].get(name, item["properties"].get(f"{name}s"))
+        values = set(value) if isinstance(value, list) else {value}
+        wanted = {condition["eq"]} if "eq" in condition else set(condition.get("in", values))
+        if not values & wanted:
             return False
-    if asked.get("bbox"):
-        west, south, east, north = asked["bbox"]
-        w, s, e, n = item["bbox"]
-        if e < west or w > east or n < south or s > north:
-            return False
-    if asked.get("intersects"):
-        shape = asked["intersects"]
-        ring = (json.loads(shape) if isinstance(shape, str) else shape)["coordinates"][0]
-        xs, ys = [p[0] for p in ring], [p[1] for p in ring]
-        w, s, e, n = item["bbox"]
-        if e < min(xs) or w > max(xs) or n < min(ys) or s > max(ys):
-            return False
-    for name, condition in (asked.get("query") or {}).items():
-        held = item["properties"]
-        value = held.get(name, held.get(f"{name}s"))
-        values = value if isinstance(value, list) else [value]
-        if "eq" in condition and condition["eq"] not in values:
-            return False
-        if "in" in condition and not set(values) & set(condition["in"]):
-            return False
-        if "lt" in condition and not all(v < condition["lt"] for v in values):
+        if "lt" in condition and max(values) >= condition["lt"]:
             return False
     return True
 
 
-def _handler_of(stac):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+_CHECKS = {
+    "collections": lambda item, wanted: item["collection"] in wanted,
+    "ids": lambda item, wanted: item["id"] in wanted,
+    "datetime": _in_days,
+    "bbox": _overlaps,
+    "intersects": _overlaps_shape,
+    "query": _fits,
+}
 
-        def log_message(self, *_):
-            pass
 
-        def do_GET(self):
-            self.answer("GET", {})
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.answer("POST", json.loads(body))
+    @property
+    def stac(self):
+        return self.server.stac
 
-        def answer(self, method, body):
-            parts = urlsplit(self.path)
-            query = dict(parse_qsl(parts.query))
-            stac.asked.append((method, self.path, dict(self.headers), body))
-            if parts.path in stac.redirects:
-                return self.send(302, b"", {"Location": stac.redirects[parts.path]})
-            if not stac.is_allowed(self.headers, query):
-                return self.send(401 if "x-api-key" not in self.headers else 403, b"{}")
-            if parts.path.startswith("/files/"):
-                return self.give_file(parts.path)
-            if parts.path.rstrip("/") == "/stac":
-                return self.send_json(stac.landing())
-            if parts.path == "/stac/collections":
-                return self.send_json({"collections": stac.collections(), "links": []})
-            found = [c for c in stac.collections() if parts.path.endswith(f"collections/{c['id']}")]
-            if found:
-                return self.send_json(found[0])
-            asked = {k: v for k, v in {**query, **body}.items() if k != "access_token"}
-            if parts.path.endswith("/items"):
-                asked["collections"] = parts.path.split("/")[-2]
-            elif parts.path != "/stac/search":
-                return self.send(404, b"{}")
-            if set(asked) & set(stac.refuses):
-                return self.send(400, b'{"description": "not so"}')
-            if method == "POST" and stac.style == "1.0 GET":
-                return self.send(405, b"{}")
-            text = json.dumps(stac.search(method, parts.path, asked)).encode()
-            return self.give(text)
+    def log_message(self, *_):
+        pass
 
-        def give_file(self, path):
-            if path not in stac.files:
-                return self.send(404, b"<html>not here</html>")
-            content = stac.files[path]
-            return self.give(
-                content if isinstance(content, bytes) else json.dumps(content).encode()
-            )
+    def do_GET(self):
+        self.answer("GET", {})
 
-        def give(self, content):
-            fault = stac.next_fault()
-            if fault is None:
-                self.send(200, content)
-            elif fault in {"429", "500", "503"}:
-                self.send(int(fault), b"<html>later</html>", {"Retry-After": stac.retry_after})
-            elif fault == "silent":
-                time.sleep(stac.silence)
-                self.close_connection = True
-            else:
-                self.cut_off(fault, content)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer("POST", json.loads(body))
 
-        def cut_off(self, fault, content):
-            """Break off: at once, in the midst of an answer, or so that it cannot be noticed."""
-            if fault != "dropped":
-                length = {} if fault == "cut JSON" else {"Content-Length": str(len(content))}
-                self.send_head(200, {"Connection": "close", **length})
-                self.wfile.write(content[: len(content) // 2])
+    def answer(self, method, body):
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query))
+        self.stac.asked.append((method, self.path, dict(self.headers), body))
+        if parts.path in self.stac.redirects:
+            self.send(302, b"", {"Location": self.stac.redirects[parts.path]})
+        elif not self.stac.is_allowed(self.headers, query):
+            self.send(401 if "x-api-key" not in self.headers else 403, b"{}")
+        elif parts.path in self.stac.files:
+            content = self.stac.files[parts.path]
+            self.give(content if isinstance(content, bytes) else json.dumps(content).encode())
+        elif (document := self.stac.document(parts.path.rstrip("/"))) is not None:
+            self.send(200, json.dumps(document).encode())
+        elif parts.path == "/stac/search" or parts.path.endswith("/items"):
+            self.search(method, parts.path, {**query, **body})
+        else:
+            self.send(404, b"<html>not here</html>")
+
+    def search(self, method, path, asked):
+        asked.pop("access_token", None)
+        if path.endswith("/items"):
+            asked["collections"] = path.split("/")[-2]
+        if set(asked) & set(self.stac.refuses):
+            self.send(400, b'{"description": "not so"}')
+        elif method == "POST" and self.stac.style == "1.0 GET":
+            self.send(405, b"{}")
+        else:
+            self.give(json.dumps(self.stac.search(method, path, asked)).encode())
+
+    def give(self, content):
+        fault = self.stac.next_fault()
+        if fault is None:
+            self.send(200, content)
+        elif fault in {"429", "500", "503"}:
+            self.send(int(fault), b"<html>later</html>", {"Retry-After": self.stac.retry_after})
+        elif fault == "silent":
+            time.sleep(self.stac.silence)
             self.close_connection = True
+        else:
+            self.cut_off(fault, content)
 
-        def send_json(self, doc):
-            self.send(200, json.dumps(doc).encode())
+    def cut_off(self, fault, content):
+        """Break off: at once, in the midst of an answer, or so that it cannot be noticed."""
+        if fault != "dropped":
+            length = {} if fault == "cut JSON" else {"Content-Length": str(len(content))}
+            self.send_head(200, {"Connection": "close", **length})
+            self.wfile.write(content[: len(content) // 2])
+        self.close_connection = True
 
-        def send(self, status, content, headers=None):
-            self.send_head(status, {"Content-Length": str(len(content)), **(headers or {})})
-            self.wfile.write(content)
+    def send(self, status, content, headers=None):
+        self.send_head(status, {"Content-Length": str(len(content)), **(headers or {})})
+        self.wfile.write(content)
 
-        def send_head(self, status, headers):
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-    return Handler
+    def send_head(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()

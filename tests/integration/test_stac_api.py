@@ -1,15 +1,22 @@
 """Items from a STAC API that is really asked over HTTP, whatever the server does."""
 
+import gzip
 import importlib.util
 import json
 import logging
+import os
+import threading
 import traceback
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+import fsspec
 import pystac_client
 import pytest
+import shapely
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -71,7 +78,7 @@ def find(server, *, patience=QUICK, **more):
     search = Search(**more.pop("asking", {}))
     return list(
         find_items(
-            [more.pop("at", server.url)],
+            [more.pop("at", None) or server.url],
             collection=more.pop("collection", COLLECTION),
             search=search,
             patience=patience,
@@ -119,7 +126,7 @@ def test_server_of_these_tests_is_a_stac_api():
 )
 @example(style="1.0", limit=5, most=99, faults=list(FAULTS))
 @example(style="0.9", limit=5, most=3, faults=[None, *FAULTS])
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_each_item_comes_once_whatever_the_pages_and_the_faults(style, limit, most, faults):
     patience = Patience(tries=12, pause=0.001, timeout=0.3 if "silent" in faults else 5.0)
     with StacServer(ITEMS, style) as server:
@@ -149,7 +156,7 @@ def test_filters_are_asked_of_the_server(server):
         ({"time": "2020-03-01/.."}, [i for i in IDS if i.split("_")[-1] >= "2020-03-01"]),
         ({"bbox": (-54, -9.5, -53.5, -9.2)}, [i for i in IDS if "_021027_" in i]),
         (
-            {"geometry": {"type": "Polygon", "coordinates": [[(-54, -9), (-53, -9), (-54, -10), (-54, -9)]]}},
+            {"geometry": shapely.Polygon([(-54, -9), (-53, -9), (-54, -10)])},
             [i for i in IDS if "_021027_" in i],
         ),
         ({"query": {"eo:cloud_cover": {"lt": 5}}}, IDS[:5]),
@@ -226,14 +233,14 @@ def test_retry_after_is_heeded(server, monkeypatch, is_date):
 
 def test_server_that_wants_to_be_left_alone_is_left_alone(server):
     server.faults, server.retry_after = ["429"], "86400"
-    with pytest.raises(OdcBdcError, match="429 .* over 300 s; try later"):
+    with pytest.raises(OdcBdcError, match=r"429 .* over 300 s; try later"):
         find(server)
     assert len(server.searches()) == 1
 
 
 @pytest.mark.parametrize("sent_as", ["header", "query"])
 def test_access_denied_says_what_to_set(server, sent_as):
-    server.token, server.token_in = SECRET, sent_as
+    server.token, server.token_place = SECRET, sent_as
     with pytest.raises(OdcBdcError) as raised:
         find(server)
     assert_one_line(raised.value, "401", "ODC_BDC_STAC_TOKEN")
@@ -336,7 +343,7 @@ def assert_no_secret(text):
 def test_token_is_in_no_item_and_no_log(nothing_hidden, tmp_path, style, sent_as, echoes):
     resume = Resume(tmp_path / "state.json")
     with StacServer(ITEMS, style) as server:
-        server.token, server.token_in, server.echoes = SECRET, sent_as, echoes
+        server.token, server.token_place, server.echoes = SECRET, sent_as, echoes
         server.faults = ["429", "503", "dropped", "cut"]
         states = ""
         items = find_items(
@@ -370,7 +377,7 @@ def test_token_is_in_no_item_and_no_log(nothing_hidden, tmp_path, style, sent_as
 @pytest.mark.parametrize("fault", FAULTS)
 def test_token_is_in_no_error(nothing_hidden, sent_as, fault):
     with StacServer(ITEMS) as server:
-        server.token, server.token_in, server.fail_always = SECRET, sent_as, fault
+        server.token, server.token_place, server.fail_always = SECRET, sent_as, fault
         patience = Patience(tries=2, pause=0.001, timeout=0.3 if fault == "silent" else 5.0)
         with pytest.raises(OdcBdcError) as raised:
             find(server, token=AccessToken(SECRET, sent_as), patience=patience)
@@ -388,7 +395,7 @@ def test_token_is_in_no_error(nothing_hidden, sent_as, fault):
 
 def test_token_of_an_address_is_a_token(nothing_hidden):
     with StacServer(ITEMS) as server:
-        server.token, server.token_in = SECRET, "query"
+        server.token, server.token_place = SECRET, "query"
         address = f"{server.url}?access_token=s3cr3t%2Fwith%2Ball%3Dof%26it"
         found = find(server, at=address)
     assert ids(found) == IDS
@@ -398,7 +405,7 @@ def test_token_of_an_address_is_a_token(nothing_hidden):
 @pytest.mark.parametrize("sent_as", ["header", "query"])
 def test_token_is_for_its_host_only(sent_as):
     with StacServer(ITEMS) as server, StacServer(ITEMS) as other:
-        server.token, server.token_in = SECRET, sent_as
+        server.token, server.token_place = SECRET, sent_as
         server.redirects = {"/stac/search": f"{other.url}/search"}
         find(server, token=AccessToken(SECRET, sent_as), asking={"limit": 4})
         assert other.searches()
@@ -409,8 +416,8 @@ def test_token_is_for_its_host_only(sent_as):
 # Where a search goes on
 
 
-@pytest.mark.parametrize("limit", [1, 4, 7, 23, 50])
-@pytest.mark.parametrize("stop", [0, 1, 4, 8, 22, 23])
+@pytest.mark.parametrize("limit", [1, 7, 50])
+@pytest.mark.parametrize("stop", [0, 1, 8, 23])
 def test_search_goes_on_where_it_stopped(server, tmp_path, limit, stop):
     """A run ends after some items that are safe; two runs together have all of them."""
     path = tmp_path / "state" / "search.json"
@@ -562,3 +569,102 @@ def test_result_of_a_search_is_followed_page_by_page():
     with StacServer(ITEMS) as server:
         found = find(server, at=f"{server.url}/search?collections={COLLECTION}&limit=5")
     assert ids(found) == IDS
+
+
+# Static STAC in a bucket
+
+
+class _Bucket(BaseHTTPRequestHandler):
+    """As much of S3 as a reader needs: lists, heads and objects, whole or in part."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        parts = urlsplit(self.path)
+        key = unquote(parts.path).removeprefix("/bucket").strip("/")
+        if not key:
+            return self.give(200, self.listed(dict(parse_qsl(parts.query)).get("prefix", "")))
+        if key.startswith("closed/"):
+            return self.give(403, b"<Error><Code>AccessDenied</Code></Error>")
+        if key not in self.server.objects:
+            return self.give(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        content = self.server.objects[key]
+        if asked := self.headers.get("Range"):
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            return self.give(206, content[int(first) : int(last or len(content)) + 1])
+        return self.give(200, content)
+
+    def listed(self, prefix):
+        found = "".join(
+            f"<Contents><Key>{k}</Key><Size>{len(v)}</Size><ETag>&quot;{len(v)}&quot;</ETag>"
+            "<LastModified>2020-01-01T00:00:00.000Z</LastModified></Contents>"
+            for k, v in sorted(self.server.objects.items())
+            if k.startswith(prefix)
+        )
+        return (
+            f"<ListBucketResult><Name>bucket</Name><Prefix>{prefix}</Prefix>"
+            f"<IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+        ).encode()
+
+    def give(self, status, content):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Last-Modified", "Wed, 01 Jan 2020 00:00:00 GMT")
+        self.send_header("ETag", f'"{len(content)}"')
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """Give the objects of a bucket that s3fs finds on loopback."""
+    pytest.importorskip("s3fs", reason="the extra [s3] is absent")
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Bucket)
+    server.objects = {}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.objects
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_bucket_is_a_source(bucket):
+    lines = b"".join(json.dumps(item).encode() + b"\n" for item in ITEMS)
+    bucket |= {
+        "v1/catalog.json": json.dumps(catalog("./a/1.json", "a/2.json", "a/none.json")).encode(),
+        "v1/a/1.json": json.dumps(ITEMS[0]).encode(),
+        "v1/a/2.json": json.dumps(ITEMS[1]).encode(),
+        "items.ndjson.gz": gzip.compress(lines),
+    }
+    found = find(None, at="s3://bucket/v1/catalog.json")
+    assert [f.document["id"] for f in found if f.document] == IDS[:2]
+    assert found[0].href == "s3://bucket/v1/a/1.json"
+    assert found[2].error == "s3://bucket/v1/a/none.json: no such file"
+    assert ids(find(None, at="s3://bucket/items.ndjson.gz")) == IDS
+    folder = find(None, at="s3://bucket/v1/a")
+    assert ids(folder) == IDS[:2]
+    assert folder[1].href == "s3://bucket/v1/a/2.json"
+
+
+def test_bucket_that_is_closed_is_named(bucket):
+    for name in ("closed/catalog.json", "none.json"):
+        with pytest.raises(OdcBdcError) as raised:
+            find(None, at=f"s3://bucket/{name}")
+        assert_one_line(raised.value, f"s3://bucket/{name}")

@@ -13,8 +13,6 @@ from typing import Any
 
 from odc_bdc.errors import InvalidValueError, SourceError
 
-_KEYS = {"search", "source", "next"}
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -66,8 +64,8 @@ class Resume:
             return Place()
         except (OSError, ValueError) as e:
             raise InvalidValueError(f"{self.path}: cannot be read as the state of a search") from e
-        if not isinstance(state, dict) or set(state) != _KEYS:
-            raise InvalidValueError(f"{self.path}: is not the state of a search; name another file")
+        if not _is_state(state):
+            raise InvalidValueError(f"{self.path}: not the state of a search; name another file")
         if state["search"] != search:
             return Place()
         self.resumed = True
@@ -115,3 +113,11 @@ class Resume:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _is_state(state: Any) -> bool:
+    if not isinstance(state, dict) or set(state) != {"search", "source", "next"}:
+        return False
+    link = state["next"]
+    is_link = link is None or (isinstance(link, dict) and isinstance(link.get("href"), str))
+    return is_link and isinstance(state["source"], int) and state["source"] >= 0

@@ -142,7 +142,7 @@ def static_items(
     source
         Path or address.
     collection
-        Collections of another id are passed over.
+        Collections of another id are passed over, with all below them.
 
     Raises
     ------
@@ -217,7 +217,7 @@ class _Walk:
         """Note where a document leads; give the links that lead nowhere."""
         if is_collection(document) and document.get("id") != self._collection:
             self._others.add(str(document.get("id")))
-            rels = ("child",)
+            return
         ahead = []
         for link in links(document, *rels):
             try:

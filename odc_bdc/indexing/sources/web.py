@@ -270,7 +270,9 @@ class Web:
             retry_error_callback=_last,
         )(attempt)
         if isinstance(found, Failed):
-            raise WebError(self.discretion.hide(f"{address}: {found.reason}"), found.status)
+            # What is asked for may be long, or signed.
+            where = address.partition("?")[0]
+            raise WebError(self.discretion.hide(f"{where}: {found.reason}"), found.status)
         return found
 
     def _is_hopeless(self, state: tenacity.RetryCallState) -> bool:
