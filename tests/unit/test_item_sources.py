@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odc_bdc import OdcBdcError
-from odc_bdc.indexing.sources import AccessToken, Resume, Search, find_items
+from odc_bdc.indexing.sources import AccessToken, Patience, Resume, Search, find_items
 from odc_bdc.indexing.sources.access import Discretion
+from odc_bdc.indexing.sources.web import Web
 
 COLLECTION = "CB4_64_16D_STK-1"
 
@@ -566,6 +567,15 @@ def test_password_in_an_address_is_refused_and_not_shown():
     with pytest.raises(OdcBdcError) as raised:
         find("https://user:p4ssword@host.example/stac")
     assert "p4ssword" not in str(raised.value)
+
+
+def test_links_of_a_server_behind_a_proxy_are_as_secure_as_its_address():
+    web = Web("https://host.example/stac", AccessToken("long-enough"), Patience())
+    assert (
+        web._as_secure_as_asked("http://host.example/next?a=1") == "https://host.example/next?a=1"
+    )
+    for other in ("http://other.example/next", "https://host.example/next"):
+        assert web._as_secure_as_asked(other) == other
 
 
 # State files

@@ -33,9 +33,9 @@ def kind_of(document: Any) -> Kind | None:
 
 def is_api(document: Any) -> TypeGuard[Mapping[str, Any]]:
     """Tell the landing page of a STAC API from a static catalog."""
-    return kind_of(document) == "catalog" and bool(
-        document.get("conformsTo") or any(links(document, "search", "data"))
-    )
+    if kind_of(document) != "catalog" or is_collection(document):
+        return False
+    return bool(document.get("conformsTo") or any(links(document, "search", "data")))
 
 
 def is_collection_of_api(document: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -19,8 +19,8 @@ from odc_bdc.indexing.sources.web import Web, WebError
 Link: TypeAlias = Mapping[str, Any]
 """A link as STAC has it: href, and maybe method, body, headers and merge."""
 
-# A server may not know the query extension, or one of the methods.
-_NOT_SO = {400, 405, 415, 422, 501}
+# A server may not know the query extension, or one of the methods, or take long addresses.
+_NOT_SO = {400, 404, 405, 413, 414, 415, 422, 501}
 # Pages with nothing new, one after the other, before a server is said to go round in circles.
 _MOST_STALE = 10
 
@@ -172,8 +172,6 @@ class ApiSearch:
                     return link, self._follow(link)
                 except WebError as e:
                     refusal = refusal or e
-                    if e.status == 404:
-                        self._check_collection()
                     if e.status not in _NOT_SO:
                         raise
         self._check_collection()

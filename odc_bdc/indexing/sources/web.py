@@ -38,6 +38,7 @@ TOKEN_VARIABLE = "ODC_BDC_STAC_TOKEN"  # noqa: S105 (the name of the variable, n
 _LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry", "pystac_client.stac_api_io")
 _TRIES_TO_CONNECT = 2
 _CONNECT = 20.0
+_log = logging.getLogger(__name__)
 _Given = TypeVar("_Given")
 
 
@@ -267,6 +268,7 @@ class Web:
             retry=tenacity.retry_if_result(lambda r: isinstance(r, Failed) and r.passing),
             stop=self._is_hopeless,
             wait=lambda state: max(backoff(state), _last(state).wait),
+            before_sleep=lambda state: self._tell(address, state),
             retry_error_callback=_last,
         )(attempt)
         if isinstance(found, Failed):
@@ -274,6 +276,11 @@ class Web:
             where = address.partition("?")[0]
             raise WebError(self.discretion.hide(f"{where}: {found.reason}"), found.status)
         return found
+
+    def _tell(self, address: str, state: tenacity.RetryCallState) -> None:
+        pause = state.next_action.sleep if state.next_action else 0.0
+        text = f"{address.partition('?')[0]}: {_last(state).reason}; next try in {pause:.0f} s"
+        _log.info("%s", self.discretion.hide(text))
 
     def _is_hopeless(self, state: tenacity.RetryCallState) -> bool:
         cold = _last(state).unreached and not self._answered
