@@ -177,6 +177,12 @@ def test_server_that_knows_no_query_is_asked_without(server):
     assert ids(find(server, asking={"tile": "021027"})) == [i for i in IDS if "_021027_" in i]
 
 
+def test_server_that_finds_no_tile_is_asked_for_all(server, monkeypatch):
+    monkeypatch.setitem(stac_server._CHECKS, "query", lambda *_: False)
+    assert ids(find(server, asking={"tile": "021027"})) == [i for i in IDS if "_021027_" in i]
+    assert find(server, asking={"tile": "999999"}) == []
+
+
 def test_collection_of_an_api_is_a_source(server):
     found = find(server, at=f"{server.url}/collections/{COLLECTION}", asking={"limit": 5})
     assert ids(found) == IDS

@@ -164,16 +164,23 @@ class ApiSearch:
 
     def _ask_first(self) -> tuple[Link, Mapping[str, Any]]:
         """Ask for the first page in the best of the ways that the server takes."""
+        answer: tuple[Link, Mapping[str, Any]] | None = None
         refusal: WebError | None = None
         for method in self._endpoint.methods:
             for queried in (True, False) if self._conditions else (False,):
                 link = self._request(method, queried=queried)
                 try:
-                    return link, self._follow(link)
+                    answer = link, self._follow(link)
                 except WebError as e:
                     refusal = refusal or e
                     if e.status not in _NOT_SO:
                         raise
+                    continue
+                # Other servers than the BDC's find no `bdc:tile` where items have `bdc:tiles`.
+                if answer[1].get("features") or not (queried and self._search.tile):
+                    return answer
+            if answer:
+                return answer
         self._check_collection()
         raise refusal or SourceError(f"{self._endpoint.href}: no way to ask")
 
