@@ -556,9 +556,20 @@ def test_static_catalog_on_a_server_is_walked():
         assert [f.document["id"] for f in found if f.document] == IDS[:2]
         errors = [f.error for f in found if f.error]
         assert len(errors) == 2
-        assert "leads to a file of this machine" in errors[0]
+        assert "leads to no place that a server may link to" in errors[0]
         assert "404" in errors[1]
         assert len([a for a in server.asked if a[1] == "/files/catalog.json"]) <= 5
+
+
+def test_catalog_on_a_disk_may_lead_to_a_server(tmp_path):
+    with StacServer([]) as server:
+        server.files = {"/files/1.json": ITEMS[0]}
+        path = tmp_path / "catalog.json"
+        path.write_text(json.dumps(catalog(f"{server.host}/files/1.json")), "utf-8")
+        found = find(server, at=str(path), token=AccessToken(SECRET))
+        assert ids(found) == IDS[:1]
+        # The token is for hosts that somebody has named, not for those that a file names.
+        assert "s3cr3t" not in json.dumps(server.asked)
 
 
 def test_lines_on_a_server_come_once_though_it_breaks_off():

@@ -79,8 +79,13 @@ def test_relative_path_is_shown_as_it_was_given(tmp_path, monkeypatch):
     for source in ("a", "a/1.json"):
         (found,) = find(source)
         assert (found.source, found.href) == ("a/1.json", str(tmp_path / "a" / "1.json"))
-    (found,) = find((tmp_path / "a" / "1.json").as_uri())
-    assert found.document["id"] == "1"
+    links = [{"rel": "item", "href": "./a/1.json"}]
+    catalog = {"type": "Catalog", "stac_version": "1.0.0", "links": links}
+    at = write(tmp_path / "ünd so" / ".." / "catalog.json", catalog)
+    for source in ((tmp_path / "a" / "1.json").as_uri(), at.as_uri(), at):
+        (found,) = find(source)
+        assert found.document["id"] == "1"
+        assert found.href == str(tmp_path / "a" / "1.json")
 
 
 def test_broken_file_is_told_and_the_rest_goes_on(tmp_path):
@@ -309,6 +314,16 @@ def test_links_that_are_none_lead_nowhere(tmp_path, links):
         find(path)
 
 
+def test_link_of_an_unknown_kind_is_told_and_the_rest_goes_on(tmp_path):
+    hrefs = ["gopher://host/1.json", "./1.json"]
+    links = [{"rel": "item", "href": href} for href in hrefs]
+    catalog = {"type": "Catalog", "stac_version": "1.0.0", "links": links}
+    write(tmp_path / "1.json", item("1"))
+    found = find(write(tmp_path / "catalog.json", catalog))
+    assert "gopher:// is not known" in found[0].error
+    assert ids(found[1:]) == ["1"]
+
+
 def test_bucket_is_read_like_a_disk(static_catalog):
     """A file system in memory, through the same calls as S3."""
     base = f"memory://{uuid.uuid4()}"
@@ -328,7 +343,8 @@ def test_bucket_is_read_like_a_disk(static_catalog):
 def test_remote_catalog_does_not_lead_to_files_of_this_machine(tmp_path):
     write(tmp_path / "secret.json", item("secret"))
     base = f"memory://{uuid.uuid4()}"
-    hrefs = [(tmp_path / "secret.json").as_uri(), "simplecache::file:///etc/passwd", "./1.json"]
+    local = (tmp_path / "secret.json").as_uri()
+    hrefs = [local, local.replace("file", "local"), f"simplecache::{local}", "./1.json"]
     links = [{"rel": "item", "href": href} for href in hrefs]
     memory = fsspec.filesystem("memory")
     catalog = {"type": "Catalog", "stac_version": "1.0.0", "links": links}
@@ -336,7 +352,7 @@ def test_remote_catalog_does_not_lead_to_files_of_this_machine(tmp_path):
     memory.pipe_file(f"{base}/1.json", json.dumps(item("1")).encode())
     found = find(f"{base}/catalog.json")
     assert [f.document["id"] for f in found if f.document] == ["1"]
-    assert len([f for f in found if f.error]) == 2
+    assert len([f for f in found if f.error]) == 3
 
 
 def test_recorded_documents_come_as_they_are(real_data, stac_documents):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -138,19 +137,16 @@ class _Finder:
         return self.search.max_items is not None and self.count >= self.search.max_items
 
     def _pages(self, source: str, plain: str, start: Place) -> Iterator[Page]:
-        with ExitStack() as opened:
-            documents = Documents()
-            if is_web(source):
-                token = _token_in(source) or self.token
-                web = opened.enter_context(Web(plain, token, self.patience))
-                documents = Documents(web)
-                document = None if is_table(plain) else documents.peek(plain)
-                if is_api(document) or is_collection_of_api(document):
-                    endpoint = endpoint_of(document, plain)
-                    found = ApiSearch(web, endpoint, self.collection, self.search)
-                    yield from found.pages(start.link, self._restart)
-                    return
-            yield Page(static_items(documents, plain, self.collection, self.search))
+        # Static documents on a disk may link to servers; those are not meant by the token.
+        token = (_token_in(source) or self.token) if is_web(source) else None
+        with Web(plain, token, self.patience) as web:
+            documents = Documents(web)
+            document = documents.peek(plain) if is_web(plain) and not is_table(plain) else None
+            if is_api(document) or is_collection_of_api(document):
+                found = ApiSearch(web, endpoint_of(document, plain), self.collection, self.search)
+                yield from found.pages(start.link, self._restart)
+            else:
+                yield Page(static_items(documents, plain, self.collection, self.search))
 
     def _restart(self) -> None:
         if self.resume:

@@ -14,6 +14,8 @@ from odc_bdc.errors import SourceError, UnknownNameError
 Kind: TypeAlias = Literal["item", "items", "catalog"]
 
 _MOST_NAMES = 12
+# fsspec knows more, some of which lead to files of this machine.
+_REMOTE = ("http", "https", "s3", "gs", "az", "abfs")
 
 
 def kind_of(document: Any) -> Kind | None:
@@ -66,15 +68,21 @@ def absolute(href: str, start: str) -> str:
     Raises
     ------
     SourceError
-        If it leads from a remote document to a file of this machine, or cannot be read.
+        If it cannot be read, or leads from a remote document to a file of this machine.
     """
     try:
         found: str = make_absolute_href(href, start)
     except ValueError as e:
         raise SourceError(f"{start}: the link {href!r} cannot be read") from e
-    if "://" in start and ("://" not in found or found.startswith("file:")):
-        raise SourceError(f"{start}: the link {href!r} leads to a file of this machine")
+    protocol, own = protocol_of(found), protocol_of(start)
+    if own != "file" and protocol not in {own, *_REMOTE}:
+        raise SourceError(f"{start}: the link {href!r} leads to no place that a server may link to")
     return found
+
+
+def protocol_of(href: str) -> str:
+    """Give how an address is asked; ``file`` for a path."""
+    return href.partition("://")[0].lower() if "://" in href else "file"
 
 
 def unknown_collection(name: str, known: Iterable[str], where: str) -> UnknownNameError:

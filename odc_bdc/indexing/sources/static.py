@@ -22,13 +22,13 @@ from odc_bdc.errors import (
     SourceError,
 )
 from odc_bdc.indexing.found import FoundItem
-from odc_bdc.indexing.sources.access import Discretion
 from odc_bdc.indexing.sources.search import Search
 from odc_bdc.indexing.sources.stac import (
     absolute,
     is_collection,
     kind_of,
     links,
+    protocol_of,
     unknown_collection,
 )
 from odc_bdc.indexing.sources.web import Web
@@ -48,10 +48,9 @@ class Documents:
         Session for addresses of http and https.
     """
 
-    def __init__(self, web: Web | None = None) -> None:
+    def __init__(self, web: Web) -> None:
         self._web = web
         self._peeked: dict[str, Any] = {}
-        self._discretion = web.discretion if web else Discretion(None)
 
     def json(self, href: str) -> Any:
         """Give the JSON at a path or address.
@@ -63,7 +62,7 @@ class Documents:
         """
         if href in self._peeked:
             return self._peeked.pop(href)
-        if self._web and is_web(href):
+        if is_web(href):
             return self._web.json(href)
         with self.file(href) as file:
             return self.parsed(file.read(), href)
@@ -80,11 +79,11 @@ class Documents:
         except (ValueError, RecursionError) as e:
             more = f"; call it *{_LINES[0]} if it has an item on each line" if _is_more(e) else ""
             raise SourceError(f"{where}: cannot be read as JSON: {e}{more}") from e
-        return self.hidden(document) if self._discretion.may_be_in(text) else document
+        return self.hidden(document) if self._web.discretion.may_be_in(text) else document
 
     def hidden(self, document: Any) -> Any:
         """Give a document without tokens."""
-        return self._discretion.hide(document)
+        return self._web.discretion.hide(document)
 
     @contextmanager
     def file(self, href: str) -> Iterator[IO[bytes]]:
@@ -109,7 +108,7 @@ class Documents:
 
     @contextmanager
     def _opened(self, href: str) -> Iterator[IO[bytes]]:
-        if self._web and is_web(href):
+        if is_web(href):
             with self._web.download(href) as file:
                 yield file
         else:
@@ -153,7 +152,9 @@ def static_items(
     UnknownNameError
         If there are collections, but not this one.
     """
-    start = source if "://" in source else str(Path(source).absolute())
+    if source.startswith("file:"):
+        source = unquote(urlsplit(source).path)
+    start = source if "://" in source else os.path.abspath(source)  # noqa: PTH100 (without ..)
     found = (
         _folder_items(documents, source)
         if _is_folder(source)
@@ -185,7 +186,7 @@ class _Walk:
                 for item in self._items_at(href, shown):
                     self._count += 1
                     yield item
-            except SourceError as e:
+            except OdcBdcError as e:
                 if href == self._start and not self._count:
                     raise
                 self._count += 1
@@ -339,7 +340,7 @@ def _files(folder: str) -> Iterator[str]:
 
 def _filesystem(href: str) -> tuple[Any, str]:
     """Give the file system of a path or address, and the path in it."""
-    protocol = href.partition("://")[0].lower() if "://" in href else "file"
+    protocol = protocol_of(href)
     if protocol == "file":
         path = unquote(urlsplit(href).path) if "://" in href else href
         return fsspec.filesystem(protocol), path
