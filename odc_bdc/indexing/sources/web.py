@@ -168,7 +168,6 @@ class Web:
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, Any] | None = None,
         body: Any = None,
     ) -> Any:
         """Give the JSON at an address, without tokens in it.
@@ -180,7 +179,7 @@ class Web:
         """
 
         def ask() -> Any:
-            response = self._send(address, method=method, headers=headers, params=params, json=body)
+            response = self._send(address, method=method, headers=headers, json=body)
             return self._parsed(response.content)
 
         return self._patiently(ask, address)
