@@ -26,8 +26,8 @@ class Resume:
     """Keeps the place of a search in a small JSON file, for the run after one that was killed.
 
     What is handed out need not be safe yet: whoever takes the items says so by `done`, when they
-    are in the index. The next run starts with the first page that has an item which is not; a source
-    that has no pages is read from its beginning.
+    are in the index. The next run starts with the first page that has an item which is not; a
+    source that has no pages is read from its beginning.
 
     Attributes
     ----------
