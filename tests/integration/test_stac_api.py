@@ -510,21 +510,22 @@ def test_place_that_the_server_forgot_is_the_beginning(tmp_path):
         assert not again.resumed
 
 
-def test_resume_knows_which_source_it_was(tmp_path):
+@pytest.mark.parametrize(("stop", "again"), [(24, 0), (35, 10)])
+def test_resume_knows_which_source_it_was(tmp_path, stop, again):
     path = tmp_path / "search.json"
     with StacServer(ITEMS) as one, StacServer(made_items(30)) as two:
         resume = Resume(path)
         sources = [one.url, two.url]
         items = find_items(sources, collection=COLLECTION, search=Search(limit=10), resume=resume)
-        for _ in range(35):
+        for _ in range(stop):
             next(items)
-        resume.done(35)
+        resume.done(stop)
         items.close()
         asked = len(one.asked)
         rest = find_items(
             sources, collection=COLLECTION, search=Search(limit=10), resume=Resume(path)
         )
-        assert ids(rest) == [i["id"] for i in made_items(30)][10:]
+        assert ids(rest) == [i["id"] for i in made_items(30)][again:]
         assert len(one.asked) == asked
 
 
