@@ -28,6 +28,10 @@ class SceneError(OdcBdcError, OSError):
     """A scene or one of its files cannot be used; the message names it and the reason."""
 
 
+class SourceError(OdcBdcError, OSError):
+    """A source of items cannot be reached or read; the message names it and says what to do."""
+
+
 class DatabaseError(OdcBdcError, ConnectionError):
     """The index cannot be reached, made or used; the message says what to do."""
 

@@ -1,0 +1,394 @@
+"""Items of static STAC: documents that lie on disk, on an HTTP server or in a bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec.compression import compr
+from fsspec.utils import infer_compression
+
+from odc_bdc.errors import (
+    InvalidValueError,
+    MissingDependencyError,
+    OdcBdcError,
+    SourceError,
+)
+from odc_bdc.indexing.found import FoundItem
+from odc_bdc.indexing.sources.search import Search
+from odc_bdc.indexing.sources.stac import (
+    absolute,
+    is_collection,
+    kind_of,
+    links,
+    protocol_of,
+    unknown_collection,
+)
+from odc_bdc.indexing.sources.web import Web
+
+_LINES = (".ndjson", ".jsonl", ".geojsonl", ".ndgeojson")
+_PARQUET = (".parquet", ".geoparquet")
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_ROWS = 500
+
+
+class Documents:
+    """Reads documents wherever they lie, without tokens in them.
+
+    Parameters
+    ----------
+    web
+        Session for addresses of http and https.
+    """
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._peeked: dict[str, Any] = {}
+
+    def json(self, href: str) -> Any:
+        """Give the JSON at a path or address.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read.
+        """
+        if href in self._peeked:
+            return self._peeked.pop(href)
+        if is_web(href):
+            return self._web.json(href)
+        with self.file(href) as file:
+            return self.parsed(file.read(), href)
+
+    def peek(self, href: str) -> Any:
+        """Give the JSON at a path or address, and keep it for when it is asked for."""
+        self._peeked[href] = self.json(href)
+        return self._peeked[href]
+
+    def parsed(self, text: bytes, where: str) -> Any:
+        """Give the content of a JSON text."""
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            more = f"; call it *{_LINES[0]} if it has an item on each line" if _is_more(e) else ""
+            raise SourceError(f"{where}: cannot be read as JSON: {e}{more}") from e
+        return self.hidden(document) if self._web.discretion.may_be_in(text) else document
+
+    def hidden(self, document: Any) -> Any:
+        """Give a document without tokens."""
+        return self._web.discretion.hide(document)
+
+    @contextmanager
+    def file(self, href: str) -> Iterator[IO[bytes]]:
+        """Open a file for reading; one that is compressed is unpacked.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be opened, or reading it fails.
+        MissingDependencyError
+            If the package for such addresses is not installed.
+        """
+        name = urlsplit(href).path if "://" in href else href
+        unpacked = compr[infer_compression(name)]
+        try:
+            with self._opened(href) as raw, unpacked(raw, mode="rb") as file:
+                yield file
+        except OdcBdcError:
+            raise
+        except (OSError, EOFError, zlib.error) as e:
+            raise SourceError(f"{href}: cannot be read: {_words(e)}") from e
+
+    @contextmanager
+    def _opened(self, href: str) -> Iterator[IO[bytes]]:
+        if is_web(href):
+            with self._web.download(href) as file:
+                yield file
+        else:
+            filesystem, path = _filesystem(href)
+            file = _asked(href, lambda: filesystem.open(path, "rb"))
+            with file:
+                yield file
+
+
+def is_table(href: str) -> bool:
+    """Tell files that have an item on each line or row, by their names."""
+    return _has_suffix(href, (*_LINES, *_PARQUET))
+
+
+def is_web(href: str) -> bool:
+    """Tell addresses that are asked by HTTP."""
+    return href.lower().startswith(("http://", "https://"))
+
+
+def static_items(
+    documents: Documents, source: str, collection: str, search: Search
+) -> Iterator[FoundItem]:
+    """Give the items that a file, folder, catalog, collection or table leads to.
+
+    Links are followed when it is their turn; each document is read once. One that cannot be read
+    is given as an item with an error, and the rest go on.
+
+    Parameters
+    ----------
+    source
+        Path or address.
+    collection
+        Collections of another id are passed over, with all below them.
+
+    Raises
+    ------
+    SourceError
+        If `source` itself cannot be read.
+    InvalidValueError
+        If there is no item at all.
+    UnknownNameError
+        If there are collections, but not this one.
+    """
+    if source.startswith("file:"):
+        source = unquote(urlsplit(source).path)
+    start = source if "://" in source else os.path.abspath(source)  # noqa: PTH100 (without ..)
+    found = (
+        _folder_items(documents, source)
+        if _is_folder(source)
+        else _Walk(documents, source, start, collection).items()
+    )
+    for item in found:
+        if item.document is None or search.matches(item.document):
+            yield item
+
+
+class _Walk:
+    """A walk along links."""
+
+    def __init__(self, documents: Documents, source: str, start: str, collection: str) -> None:
+        self._documents = documents
+        self._source = source
+        self._start = start
+        self._collection = collection
+        self._others: set[str] = set()
+        self._todo = [start]
+        self._visited = {start}
+        self._count = 0
+
+    def items(self) -> Iterator[FoundItem]:
+        while self._todo:
+            href = self._todo.pop()
+            shown = self._source if href == self._start else href
+            try:
+                for item in self._items_at(href, shown):
+                    self._count += 1
+                    yield item
+            except OdcBdcError as e:
+                if href == self._start and not self._count:
+                    raise
+                self._count += 1
+                yield FoundItem(shown, href, None, str(e))
+        if not self._count and self._others:
+            raise unknown_collection(self._collection, self._others, self._source)
+        if not self._count:
+            raise InvalidValueError(f"{self._source}: no STAC item")
+
+    def _items_at(self, href: str, shown: str) -> Iterator[FoundItem]:
+        if _has_suffix(href, _LINES):
+            yield from _line_items(self._documents, href, shown)
+        elif _has_suffix(href, _PARQUET):
+            yield from _table_items(self._documents, href, shown)
+        else:
+            document = self._documents.json(href)
+            kind = kind_of(document)
+            if kind is None:
+                raise SourceError(f"{shown}: not a STAC item, catalog or collection")
+            if kind == "catalog":
+                yield from self._follow(document, href, ("child", "item", "items"))
+            else:
+                yield from _items_in(document, href, shown)
+                yield from self._follow(document, href, ("next",) if kind == "items" else ())
+
+    def _follow(
+        self, document: Mapping[str, Any], href: str, rels: tuple[str, ...]
+    ) -> Iterator[FoundItem]:
+        """Note where a document leads; give the links that lead nowhere."""
+        if is_collection(document) and document.get("id") != self._collection:
+            self._others.add(str(document.get("id")))
+            return
+        ahead = []
+        for link in links(document, *rels):
+            try:
+                to = absolute(link["href"], href)
+            except SourceError as e:
+                yield FoundItem(href, href, None, str(e))
+                continue
+            if to not in self._visited:
+                self._visited.add(to)
+                ahead.append(to)
+        self._todo += reversed(ahead)
+
+
+def _items_in(document: Mapping[str, Any], href: str, shown: str) -> Iterator[FoundItem]:
+    if document.get("type") == "Feature":
+        yield FoundItem(shown, href, document)
+        return
+    for number, feature in enumerate(document["features"]):
+        name = feature.get("id", number) if isinstance(feature, dict) else number
+        yield _item(feature, f"{shown}: {name}", href)
+
+
+def _line_items(documents: Documents, href: str, shown: str) -> Iterator[FoundItem]:
+    """Give the items of a file that has one on each line; no more than one is in memory."""
+    with documents.file(href) as file:
+        for number, line in enumerate(file, 1):
+            # GeoJSON text sequences (RFC 8142) begin each with this mark.
+            text = line.strip(b"\x1e \t\r\n")
+            if not text:
+                continue
+            where = f"{shown}:{number}"
+            try:
+                document = documents.parsed(text, where)
+            except SourceError as e:
+                yield FoundItem(where, href, None, str(e).removeprefix(f"{where}: "))
+            else:
+                yield _item(document, where, href)
+
+
+def _table_items(documents: Documents, href: str, shown: str) -> Iterator[FoundItem]:
+    """Give the items of a table of stac-geoparquet, some rows at a time."""
+    try:
+        import pyarrow as pa  # noqa: PLC0415 (an extra)
+        from pyarrow import parquet  # noqa: PLC0415
+        from stac_geoparquet.arrow import stac_table_to_items  # noqa: PLC0415
+    except ImportError as e:
+        raise MissingDependencyError(
+            f"{shown}: reading GeoParquet needs more packages: pip install 'odc_bdc[geoparquet]'"
+        ) from e
+    with documents.file(href) as file:
+        try:
+            table = parquet.ParquetFile(file)
+            row = 0
+            for batch in table.iter_batches(_ROWS):
+                for document in stac_table_to_items(pa.Table.from_batches([batch])):
+                    row += 1
+                    yield _item(documents.hidden(document), f"{shown}: row {row}", href)
+        except (pa.ArrowException, KeyError, ValueError, TypeError) as e:
+            raise SourceError(f"{shown}: not a table of STAC items: {_words(e)}") from e
+
+
+def _item(document: Any, source: str, href: str) -> FoundItem:
+    if kind_of(document) != "item":
+        return FoundItem(source, href, None, "not a STAC item")
+    return FoundItem(source, href, document)
+
+
+def _folder_items(documents: Documents, folder: str) -> Iterator[FoundItem]:
+    """Give the items of all JSON files below a folder; other JSON is passed over."""
+    count = 0
+    for path in _files(folder):
+        href = path if "://" in path else str(Path(path).absolute())
+        try:
+            document = documents.json(href)
+        except SourceError as e:
+            count += 1
+            yield FoundItem(path, href, None, str(e).removeprefix(f"{href}: "))
+            continue
+        if kind_of(document) == "item" or _holds_items(document):
+            for item in _items_in(document, href, path):
+                count += 1
+                yield item
+    if not count:
+        raise InvalidValueError(f"{folder}: no STAC item (*.json) in this folder")
+
+
+def _holds_items(document: Any) -> bool:
+    """Tell a collection of STAC items from other GeoJSON."""
+    if kind_of(document) != "items":
+        return False
+    features = document["features"]
+    return any(isinstance(f, dict) and "assets" in f for f in features[:1])
+
+
+def _is_folder(source: str) -> bool:
+    if is_web(source):
+        return False
+    filesystem, path = _filesystem(source)
+    is_folder, exists = _asked(source, lambda: (filesystem.isdir(path), filesystem.exists(path)))
+    if not exists:
+        raise InvalidValueError(f"{source}: no such file or folder")
+    return bool(is_folder)
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Give the JSON files below a folder, in order."""
+    if "://" in folder:
+        filesystem, path = _filesystem(folder)
+        for name in sorted(_asked(folder, lambda: filesystem.find(path))):
+            if name.endswith(".json"):
+                yield filesystem.unstrip_protocol(name)
+        return
+    for here, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(".json"):
+                yield str(Path(here) / name)
+
+
+def _filesystem(href: str) -> tuple[Any, str]:
+    """Give the file system of a path or address, and the path in it."""
+    protocol = protocol_of(href)
+    if protocol == "file":
+        path = unquote(urlsplit(href).path) if "://" in href else href
+        return fsspec.filesystem(protocol), path
+    if "::" in href:
+        raise SourceError(f"{href}: addresses within addresses are not followed")
+    try:
+        filesystem, path = fsspec.core.url_to_fs(href)
+    except ImportError as e:
+        raise MissingDependencyError(
+            f"{href}: addresses of {protocol} need another package: "
+            + ("pip install 'odc_bdc[s3]'" if protocol == "s3" else _words(e))
+        ) from e
+    except ValueError as e:
+        raise InvalidValueError(
+            f"{href}: {protocol}:// is not known; give a path, or an address of http, https or s3"
+        ) from e
+    return filesystem, path
+
+
+def _asked(href: str, ask: Callable[[], Any]) -> Any:
+    """Ask a file system; whatever its library raises becomes a line."""
+    try:
+        return ask()
+    except FileNotFoundError as e:
+        raise SourceError(f"{href}: no such file") from e
+    except PermissionError as e:
+        raise SourceError(f"{href}: access is denied; {_advice(href)}") from e
+    except Exception as e:  # each library has exceptions of its own
+        advice = _advice(href) if type(e).__name__ == "NoCredentialsError" else _words(e)
+        raise SourceError(f"{href}: cannot be read: {advice}") from e
+
+
+def _advice(href: str) -> str:
+    if not href.startswith("s3://"):
+        return "see who may read it"
+    return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true if it is open"
+
+
+def _has_suffix(href: str, suffixes: tuple[str, ...]) -> bool:
+    name = (urlsplit(href).path if "://" in href else href).lower()
+    for packed in _COMPRESSED:
+        name = name.removesuffix(packed)
+    return name.endswith(suffixes)
+
+
+def _is_more(error: Exception) -> bool:
+    return isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+
+
+def _words(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
