@@ -139,7 +139,7 @@ def _collection(folder: Path) -> str:
 
 
 def _index(dc: Datacube, scenes: _Scenes) -> None:
-    from odc_bdc.indexing import add_products, index_items
+    from odc_bdc.indexing import add_products, index_collection
     from odc_bdc.product import product_document
 
     with _step("products") as say:
@@ -147,7 +147,7 @@ def _index(dc: Datacube, scenes: _Scenes) -> None:
         added = add_products(dc, [*documents, *(cube.to_product() for cube in scenes.cubes)])
         say(f"{len(scenes.cubes) + 1} products, {len(added)} of them new")
     with _step("index") as say:
-        report = index_items(dc, scenes.recipe, [scenes.folder], out=scenes.out)
+        report = index_collection(dc, scenes.recipe, [scenes.folder], out=scenes.out)
         say(f"{report.added} scenes added, {report.unchanged} unchanged")
         for failure in report.failed:
             click.echo(f"  left out: {failure.reason}", err=True)
