@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -267,5 +268,6 @@ def _name(entry: Entry) -> str:
     return entry.key.item if entry.key else entry.found.source
 
 
+@lru_cache(maxsize=1024)  # items of one file share it
 def _uri(href: str) -> str:
     return href if "://" in href else Path(href).resolve().as_uri()

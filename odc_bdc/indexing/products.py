@@ -13,7 +13,7 @@ import yaml
 
 from odc_bdc.cube import read_cubes
 from odc_bdc.errors import DatabaseError, InvalidValueError
-from odc_bdc.product import SUFFIX, product_document, shipped_products
+from odc_bdc.product import SUFFIX, product_document, shipped_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -171,9 +171,8 @@ def find_product(dc: Datacube, name: str) -> Product:
         raise InvalidValueError(
             f"the index has no product {name}; add it with `odc-bdc product add {name}`"
         )
-    if name in shipped_products() and _comparable(product.definition) != _comparable(
-        product_document(name)
-    ):
+    known = product_document(name) if shipped_measurements(name) else product.definition
+    if _comparable(product.definition) != _comparable(known):
         raise InvalidValueError(_differs(name))
     return product
 
