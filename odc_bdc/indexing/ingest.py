@@ -126,9 +126,12 @@ def _coverage(collection: str, sources: Sequence[str | Path], search: Search) ->
         time=search.time,
         tiles=(search.tile,) if search.tile else (),
         ids=search.ids,
-        # A static source is a place; an API answers for the whole collection.
-        under=tuple(str(Path(source).resolve()) for source in sources),
+        under=tuple(_place(str(source)) for source in sources),
     )
+
+
+def _place(source: str) -> str:
+    return source if "://" in source else str(Path(source).resolve())
 
 
 def _conversion(recipe: IngestRecipe, product: Mapping[str, Any], verify: str) -> Conversion:

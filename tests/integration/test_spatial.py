@@ -1,4 +1,4 @@
-"""Searches by area in the BDC's CRS, which has no EPSG code that PROJ knows: alike on both drivers."""
+"""Searches by area in the BDC's CRS, of which PROJ knows no EPSG code: alike on both drivers."""
 
 from __future__ import annotations
 

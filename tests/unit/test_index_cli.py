@@ -10,9 +10,17 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
+from odc_bdc import OdcBdcError
 from odc_bdc.cli import index as command
 from odc_bdc.cli import main
-from odc_bdc.indexing import Failure, IndexReport, Record, Search
+from odc_bdc.indexing import (
+    Failure,
+    IndexReport,
+    Record,
+    Search,
+    find_recipe,
+    index_collection,
+)
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
 ID = uuid.UUID(int=7)
@@ -109,6 +117,15 @@ def test_what_cannot_be_meant_is_one_line(called, tmp_path, monkeypatch, argumen
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "search" not in called
+
+
+@pytest.mark.parametrize("search", [Search(limit=1), Search(query={"eo:cloud_cover": {"lt": 5}})])
+def test_what_a_search_leaves_out_is_not_taken_for_gone(search):
+    recipe = find_recipe("cb4_wfi_l4_sr")
+    with pytest.raises(OdcBdcError, match="--archive-missing cannot tell"):
+        index_collection(None, recipe, ["here"], search, archive_missing=True)
+    with pytest.raises(OdcBdcError, match="leave out --resume"):
+        index_collection(None, recipe, ["here"], archive_missing=True, resume="state")
 
 
 def test_counts_are_by_status():
