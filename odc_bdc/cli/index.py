@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from contextlib import closing
 from datetime import UTC, timedelta
@@ -113,13 +114,17 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
 
     search = _search(options)
     known = find_recipe(recipe)
+    # The postgis driver warns of each dataset that another process was quicker to add.
+    logging.getLogger("datacube").setLevel(logging.ERROR)
     with (
         opened_index(home) as dc,
         closing(tqdm(unit=" items", disable=None, file=sys.stderr, leave=False)) as bar,
     ):
+        # Lines and the bar may share a terminal.
+        say: Callable[[str], None] = click.echo if bar.disable else bar.write
 
         def tell(record: Record) -> None:
-            click.echo(json.dumps(record.to_dict()))
+            say(json.dumps(record.to_dict()))
             bar.update()
 
         report = index_collection(dc, known, sources, search, report=tell, **options)

@@ -24,6 +24,7 @@ _ADVICE = {
     "25006": (
         "it is read-only; use the primary server, or have default_transaction_read_only lifted"
     ),
+    "40": "other processes write the same datasets; wait for them",
     "42501": (
         "its user may not do this; have an administrator grant it odc_manage (driver postgis) or "
         "agdc_manage (postgres)"

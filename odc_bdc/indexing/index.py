@@ -253,6 +253,7 @@ class _Missed:
             yield some
 
 
+@database_refusals()
 def add_document(dc: Datacube, path: Path) -> bool:
     """Add the EO3 document at `path` to the index; False if it was there and visible already.
 
@@ -299,7 +300,14 @@ def _add(dc: Datacube, dataset: Dataset) -> bool:
     raise DatabaseError(f"the index refuses dataset {dataset.id}: {said}")
 
 
+@database_refusals()
 def archive(dc: Datacube, ids: Iterable[uuid.UUID]) -> None:
-    """Hide datasets from searches; their documents stay, so that lineage can be told."""
+    """Hide datasets from searches; their documents stay, so that lineage can be told.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be written.
+    """
     if found := sorted(ids, key=str):
         dc.index.datasets.archive(found)
