@@ -51,9 +51,10 @@ format: $(READY)  ## rewrite the code in the project's style
 docs: $(READY)  ## HTML documentation in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(READY)  ## benchmarks: time and memory of composite and build, as ratios
+bench: $(READY)  ## benchmarks: time and memory of composite, build and indexing, as ratios
 	$(BIN)/python tests/benchmarks/composite.py
 	$(BIN)/python tests/benchmarks/kernels.py
+	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -17,6 +17,7 @@ from odc.geo.geom import Geometry
 from odc_bdc.compositing import COMPOSITE_VERSION
 from odc_bdc.cube import CubeSpec, Encoding, Source
 from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.spatial import find_datasets, union
 from odc_bdc.naming import cube_item_id, dataset_id
 from odc_bdc.timeline import Period
 
@@ -180,13 +181,14 @@ def plan_cube(
             raise InvalidValueError(
                 f"tile {tile_id} lies outside of the extent {cube.extent} of cube {cube.name}"
             )
+    area = _area(cube, tiles) if tiles else None
     members: dict[tuple[str, Period], list[SceneRef]] = {}
     for source in cube.sources:
         if source.product in lacking:
             continue
         product = dc.index.products.get_by_name_unsafe(source.product).definition
         encodings = {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
-        for dataset, period in _datasets(dc, source, cube, periods):
+        for dataset, period in _datasets(dc, source, cube, periods, area):
             scene = scene_ref(dataset, cube, source, encodings)
             for tile_id in tiles_of(dataset, cube, tiles):
                 members.setdefault((tile_id, period), []).append(scene)
@@ -201,12 +203,24 @@ def missing_sources(dc: Datacube, cube: CubeSpec) -> list[str]:
     return [name for name in cube.products if dc.index.products.get_by_name(name) is None]
 
 
+def _area(cube: CubeSpec, tiles: Iterable[str]) -> Geometry:
+    """Give the area of some tiles, as far as it lies in the cube's extent."""
+    geoboxes = [cube.geobox(tile_id) for tile_id in tiles]
+    return union(geobox.extent for geobox in geoboxes if geobox is not None)
+
+
 def _datasets(
-    dc: Datacube, source: Source, cube: CubeSpec, periods: Sequence[Period]
+    dc: Datacube,
+    source: Source,
+    cube: CubeSpec,
+    periods: Sequence[Period],
+    area: Geometry | None,
 ) -> Iterator[tuple[Dataset, Period]]:
     """Give the datasets of a source that begin in one of the periods, with it."""
-    found = dc.find_datasets(
+    found = find_datasets(
+        dc,
         product=source.product,
+        geometry=area,
         time=(periods[0].start_datetime, periods[-1].end_datetime),
         **dict(source.where),
     )

@@ -126,20 +126,19 @@ def _scenes(
 
 
 def _collection(folder: Path) -> str:
-    """Give the collection of the first readable item in a folder."""
-    from odc_bdc.indexing.index import find_items, read_item
+    """Give the collection of the first item in a folder that tells it."""
+    from odc_bdc.indexing import find_items
 
-    reason: OdcBdcError = InvalidValueError(f"{folder}: no STAC item")
-    for path in find_items([folder]):
-        try:
-            return str(read_item(path).get("collection") or "")
-        except SceneError as e:
-            reason = e
-    raise reason
+    reason = f"{folder}: no STAC item"
+    for found in find_items([str(folder)], collection=""):
+        if found.document is not None and found.document.get("collection"):
+            return str(found.document["collection"])
+        reason = found.error or reason
+    raise InvalidValueError(reason)
 
 
 def _index(dc: Datacube, scenes: _Scenes) -> None:
-    from odc_bdc.indexing import add_products, index_items
+    from odc_bdc.indexing import add_products, index_collection
     from odc_bdc.product import product_document
 
     with _step("products") as say:
@@ -147,7 +146,7 @@ def _index(dc: Datacube, scenes: _Scenes) -> None:
         added = add_products(dc, [*documents, *(cube.to_product() for cube in scenes.cubes)])
         say(f"{len(scenes.cubes) + 1} products, {len(added)} of them new")
     with _step("index") as say:
-        report = index_items(dc, scenes.recipe, [scenes.folder], out=scenes.out)
+        report = index_collection(dc, scenes.recipe, [scenes.folder], out=scenes.out)
         say(f"{report.added} scenes added, {report.unchanged} unchanged")
         for failure in report.failed:
             click.echo(f"  left out: {failure.reason}", err=True)

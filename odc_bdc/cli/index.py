@@ -2,53 +2,214 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import logging
+import os
 import sys
-from dataclasses import asdict
+from contextlib import closing
+from datetime import UTC, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
+from odc_bdc.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from odc_bdc.indexing import AccessToken, IndexReport, Record, Search
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which items are wanted."""
+    options = [
+        click.option(
+            "--bbox",
+            nargs=4,
+            type=float,
+            metavar="WEST SOUTH EAST NORTH",
+            help="Items that share an area with this box, in degrees.",
+        ),
+        click.option(
+            "--intersects",
+            type=_FILE,
+            metavar="FILE",
+            help="Items that share an area with this GeoJSON, in degrees.",
+        ),
+        click.option(
+            "--tile", multiple=True, metavar="TILE", help="Items of a tile; may be given again."
+        ),
+        click.option(
+            "--time",
+            nargs=2,
+            type=_DAY,
+            metavar="START END",
+            help="Items of these days, both inclusive (UTC).",
+        ),
+        click.option(
+            "--query",
+            metavar="JSON",
+            help='By properties, as the API takes them: {"eo:cloud_cover": {"lt": 50}}.',
+        ),
+        click.option("--limit", type=click.IntRange(min=1), help="At most so many items."),
+        click.option("--ids", metavar="ID,...", help="Items of these ids, separated by commas."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("recipe")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1)
+@_search_options
+@click.option(
+    "--token-as",
+    type=click.Choice(["header", "query"]),
+    default="header",
+    show_default=True,
+    help="How servers want the access token in ODC_BDC_STAC_TOKEN: as x-api-key, or in addresses.",
+)
+@click.option(
+    "--resume", type=_FILE, metavar="FILE", help="Keep in FILE how far a run came; go on from it."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option(
+    "--archive-missing", is_flag=True, help="Archive what the sources do not have any more."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the EO3 documents; default is beside each item.",
+    help="Folder for EO3 documents; default is to write none.",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["auto", "none", "header", "pixels"]),
+    default="auto",
+    show_default=True,
+    help="Compare files with the product; auto: the headers of local files that are new.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1, max=10_000),
+    default=500,
+    show_default=True,
+    help="Items in one transaction.",
 )
 @home_option
-def index(recipe: str, sources: tuple[Path, ...], out: Path | None, home: Path) -> None:
-    """Index STAC items: write an EO3 document for each and add it.
+def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> None:
+    """Index STAC items: make an EO3 document of each and bring it into the index.
 
     RECIPE is the name of a file of ingest/, a STAC collection that one is for, or a file of your
-    own. SOURCE is an item file, or a folder that holds items. Items that are in the index already
-    are left alone; one that is broken is reported, the rest go in.
+    own. SOURCE is the address of a STAC API or of a static catalog, a file of items, or a folder
+    that holds items, or scenes in a known layout; default is the one that the recipe names. Items
+    that are in the index already are left alone, those that changed are updated; one that is broken
+    is reported, the rest go in.
+
+    Prints a line of JSON for each item.
 
     \b
     odc-bdc index cb4_wfi_l4_sr scenes/
+    odc-bdc index cb4_wfi_l4_sr scenes/ --dry-run
+    odc-bdc index s2_l2a_n0400 https://data.inpe.br/bdc/stac/v1 --tile 22KGA
     odc-bdc index S2_L2A_31UES-1 /data/S2_L2A_31UES-1 --out eo3/
 
-    Exit code: 0 all went in, 1 some failed, 2 nothing could start.
+    Exit code: 0 all went in, 1 some failed, 2 nothing could start or the database failed.
     """
-    from odc_bdc.indexing import find_recipe, index_items
+    from tqdm import tqdm
 
-    with opened_index(home) as dc:
-        report = index_items(dc, find_recipe(recipe), sources, out=out)
-    for failure in report.failed:
-        click.echo(json.dumps({"status": "failed", **asdict(failure)}))
-    click.echo(
-        json.dumps(
-            {
-                "status": "done",
-                "added": report.added,
-                "unchanged": report.unchanged,
-                "failed": len(report.failed),
-            }
-        )
-    )
+    from odc_bdc.indexing import find_recipe, index_collection
+
+    search, token = _search(options), _token(options.pop("token_as"))
+    known = find_recipe(recipe)
+    # The postgis driver warns of each dataset that another process was quicker to add.
+    logging.getLogger("datacube").setLevel(logging.ERROR)
+    with (
+        opened_index(home) as dc,
+        closing(tqdm(unit=" items", disable=None, file=sys.stderr, leave=False)) as bar,
+    ):
+        # Else the garbage collector looks through all of datacube again and again: items are many
+        # small objects, and take twice as long.
+        gc.freeze()
+        # Lines and the bar may share a terminal.
+        say: Callable[[str], None] = click.echo if bar.disable else bar.write
+
+        def tell(record: Record) -> None:
+            say(json.dumps(record.to_dict()))
+            bar.update()
+
+        report = index_collection(dc, known, sources, search, token=token, report=tell, **options)
+    _summarise(report, dry_run=options["dry_run"])
     if report.failed:
         sys.exit(1)
+
+
+def _search(options: dict[str, Any]) -> Search:
+    """Take the options of a search out of `options`, as a `Search`."""
+    from odc_bdc.indexing import Search
+
+    time, intersects = options.pop("time"), options.pop("intersects")
+    query, ids = options.pop("query"), options.pop("ids")
+    if time:
+        last = time[1].replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
+        time = (time[0].replace(tzinfo=UTC), last)
+        if time[1] < time[0]:
+            raise InvalidValueError(f"--time ends on {time[1].date()}, before {time[0].date()}")
+    return Search(
+        bbox=options.pop("bbox"),
+        geometry=_geometry(intersects) if intersects else None,
+        tile=options.pop("tile"),
+        time=time,
+        query=_parsed(query, "--query") if query else {},
+        max_items=options.pop("limit"),
+        ids=tuple(i.strip() for i in ids.split(",") if i.strip()) if ids else (),
+    )
+
+
+def _token(sent_as: str) -> AccessToken | None:
+    from odc_bdc.indexing.sources import TOKEN_VARIABLE, AccessToken
+
+    given = os.environ.get(TOKEN_VARIABLE)
+    return AccessToken(given, "query" if sent_as == "query" else "header") if given else None
+
+
+def _geometry(path: Path) -> dict[str, Any]:
+    """Read a GeoJSON geometry, or the one of a feature."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InvalidValueError(f"--intersects {path}: cannot be read: {e}") from e
+    found = _parsed(text, f"--intersects {path}")
+    if found.get("type") == "FeatureCollection" and len(found.get("features") or ()) == 1:
+        found = found["features"][0]
+    if found.get("type") == "Feature":
+        found = found.get("geometry") or {}
+    if found.get("type") not in ("Polygon", "MultiPolygon") or not found.get("coordinates"):
+        raise InvalidValueError(f"--intersects {path}: needs one polygon or multipolygon")
+    return found
+
+
+def _parsed(text: str, option: str) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(text)
+    except ValueError as e:
+        raise InvalidValueError(f"{option}: cannot be read as JSON: {e}") from e
+    if not isinstance(found, dict):
+        raise InvalidValueError(f"{option}: needs a JSON object, as {{...}}")
+    return found
+
+
+def _summarise(report: IndexReport, *, dry_run: bool) -> None:
+    """Say on stderr what became of the items, in one line."""
+    statuses = ("added", "updated", "restored", "unchanged", "archived", "failed")
+    counts = [(report.counts[s], s) for s in statuses]
+    told = ", ".join(f"{count} {status}" for count, status in counts if count) or "no items"
+    click.echo(f"{'would be: ' if dry_run else ''}{told}", err=True)
+    if report.not_archived:
+        click.echo(f"nothing is archived: {report.not_archived}", err=True)

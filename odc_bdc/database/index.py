@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -265,7 +266,10 @@ def open_datacube(index: Index, *, app: str = "odc-bdc") -> datacube.Datacube:
 
     place = place_of(index.url)
     try:
-        return Datacube(raw_config=raw_config(index), env=index.env or "default", app=app)
+        with warnings.catch_warnings():
+            # It warns of another schema, and then uses it or raises what is told below.
+            warnings.filterwarnings("ignore", "Current Alembic schema revision", UserWarning)
+            return Datacube(raw_config=raw_config(index), env=index.env or "default", app=app)
     except OperationalError as error:
         raise unreachable(index, error) from None
     except NoIndexError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from eodatasets3 import serialise
+import yaml
 from eodatasets3.model import ODC_DATASET_SCHEMA_URL
 
 from odc_bdc.errors import SceneError
@@ -20,6 +20,8 @@ from odc_bdc.indexing.raster import RasterFile, is_local
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
+
+_Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 DOCUMENT_SUFFIX = ".odc-metadata.yaml"
 
@@ -98,6 +100,8 @@ def _grid_name(grid: Any, measurement: str, grids: dict[str, Any]) -> str:
 def write_document(document: Mapping[str, Any], path: Path) -> None:
     """Write an EO3 document to `path`, whole or not at all.
 
+    A plain one is written in the order it has.
+
     Raises
     ------
     SceneError
@@ -112,7 +116,8 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
         ) from e
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            serialise.dumps_yaml(stream, serialise.prepare_formatting(document))
+            # The serialiser of eodatasets3 takes ten times as long.
+            yaml.dump(dict(document), stream, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from datacube.index.hl import Doc2Dataset
 from datacube.utils.documents import read_documents
 from sqlalchemy.exc import DBAPIError
 
-from odc_bdc.errors import DatabaseError, InvalidValueError, SceneError
-from odc_bdc.indexing.documents import write_document
-from odc_bdc.indexing.items import document_path, item_document
-from odc_bdc.indexing.normalise import normalise_item
+from odc_bdc.errors import DatabaseError, OdcBdcError, SceneError
+from odc_bdc.indexing.batch import PAUSES, Batches, Entry, Status
+from odc_bdc.indexing.faults import blame, database_refusals, reason, refusal
+from odc_bdc.indexing.products import find_product
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from datacube import Datacube
     from datacube.model import Dataset
 
-    from odc_bdc.indexing.recipe import IngestRecipe
+    from odc_bdc.indexing.conversion import Conversion
+    from odc_bdc.indexing.coverage import Coverage, CoveredDataset
+    from odc_bdc.indexing.found import FoundItem
+
+BATCH = 500
+"""Items in one transaction: more are no quicker, and fewer are lost when a run is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,114 +41,219 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one item, or of a dataset whose item is gone.
+
+    Attributes
+    ----------
+    source
+        Where the item was found; of one that is gone, where it had been.
+    item, id
+        Of the item and its dataset; None if it could not be read.
+    reason
+        Why it failed.
+    """
+
+    status: Status
+    source: str
+    item: str | None = None
+    id: uuid.UUID | None = None
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the record as a line of the report."""
+        told = {
+            "status": self.status,
+            "item": self.item,
+            "id": None if self.id is None else str(self.id),
+            "source": self.source,
+            "reason": self.reason,
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+
 @dataclass(slots=True)
 class IndexReport:
-    """What became of the items of one run."""
+    """What became of the items of one run.
 
-    added: int = 0
-    unchanged: int = 0
+    Attributes
+    ----------
+    counts
+        Number of items by status.
+    failed
+        Those that did not go in.
+    not_archived
+        Why missing items were not looked for, though that was asked.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
     failed: list[Failure] = field(default_factory=list)
+    not_archived: str | None = None
+
+    @property
+    def added(self) -> int:
+        """Number of datasets that are new."""
+        return self.counts["added"]
+
+    @property
+    def updated(self) -> int:
+        """Number of datasets whose item changed."""
+        return self.counts["updated"]
+
+    @property
+    def unchanged(self) -> int:
+        """Number of datasets that were left alone."""
+        return self.counts["unchanged"]
+
+    @property
+    def restored(self) -> int:
+        """Number of datasets that had been archived, and whose item is back."""
+        return self.counts["restored"]
+
+    @property
+    def archived(self) -> int:
+        """Number of datasets whose item is gone."""
+        return self.counts["archived"]
+
+    def note(self, record: Record) -> None:
+        """Count a record."""
+        self.counts[record.status] += 1
+        if record.status == "failed":
+            self.failed.append(Failure(record.source, record.reason or ""))
 
 
 def index_items(
     dc: Datacube,
-    recipe: IngestRecipe,
-    sources: Sequence[Path],
+    items: Iterable[FoundItem],
+    conversion: Conversion,
     *,
     out: Path | None = None,
-    progress: Callable[[Path], None] | None = None,
+    dry_run: bool = False,
+    archive_missing: Coverage | None = None,
+    batch: int = BATCH,
+    report: Callable[[Record], None] = lambda _: None,
+    finished: Callable[[int], None] = lambda _: None,
 ) -> IndexReport:
-    """Write an EO3 document for each STAC item and add it to the index.
+    """Bring items into the index, each once: new, changed, gone, or as it was.
+
+    Items are taken as they come, some at a time; each batch is one transaction. A run that is
+    killed is completed by the next, and several may work on the same items.
 
     Parameters
     ----------
-    sources
-        Item files, or folders that are searched for them.
+    items
+        From a source. If it ends with an `OdcBdcError`, what came before goes in all the same.
     out
-        Folder for the documents; None writes each beside its item.
-    progress
-        Called with each item's path when it is done.
+        Folder for EO3 documents, which then are the places of the datasets; None for none, and the
+        place of a dataset is that of its item.
+    dry_run
+        Say what would be done, and do nothing.
+    archive_missing
+        What `items` cover: visible datasets of that which are not among them are archived, if all
+        items could be read.
+    report
+        Called with what became of each item, when that is in the index.
+    finished
+        Called after each batch with the number of items that are done since the beginning.
 
     Returns
     -------
     IndexReport
-        Items that are in the index already are left alone. One that cannot be used is reported with
-        its reason; the rest go in.
+        One item that cannot be used is reported with its reason; the rest go in.
 
     Raises
     ------
     InvalidValueError
-        If a source does not exist, or the index lacks the recipe's product.
+        If the index lacks the product, or has another of that name.
+    DatabaseError
+        If the database cannot be used; what was reported is in the index.
     """
-    product = dc.index.products.get_by_name(recipe.product)
-    if product is None:
-        raise InvalidValueError(
-            f"the index has no product {recipe.product}; add it with "
-            f"`odc-bdc product add {recipe.product}`"
-        )
-    report = IndexReport()
-    for path in find_items(sources):
-        try:
-            added = _index_item(dc, recipe, product.definition, path, out)
-        except (SceneError, InvalidValueError) as e:
-            report.failed.append(Failure(str(path), str(e)))
-        else:
-            report.added += added
-            report.unchanged += not added
-        if progress:
-            progress(path)
-    return report
+    with database_refusals():
+        product = find_product(dc, conversion.product)
+        batches = Batches(dc, product, conversion, out, dry_run)
+        result = IndexReport()
+        missed = _Missed(archive_missing)
+        done = 0
+
+        def tell(record: Record) -> None:
+            result.note(record)
+            report(record)
+
+        for some in _batches(items, batch):
+            for entry in batches.index(some):
+                missed.saw(entry)
+                tell(_record(entry))
+            done += len(some)
+            finished(done)
+        result.not_archived = missed.forbidden(done)
+        if archive_missing is not None and not result.not_archived:
+            for gone in missed.datasets(dc, product.name):
+                if not dry_run:
+                    archive(dc, [d.id for d in gone])
+                for d in gone:
+                    tell(Record("archived", d.uri, d.item, d.id))
+    return result
 
 
-def _index_item(
-    dc: Datacube, recipe: IngestRecipe, product: dict[str, Any], path: Path, out: Path | None
-) -> bool:
-    item = normalise_item(read_item(path), recipe, href=str(path.resolve()))
-    location = document_path(path, item, out)
-    if location.is_file() and _is_active(dc, item.dataset_id):
-        return False
-    document = item_document(item, recipe, product, location=location)
-    write_document(document, location)
-    return add_document(dc, location)
-
-
-def find_items(sources: Sequence[Path]) -> Iterator[Path]:
-    """Give the STAC item files among `sources`: files as they are, folders searched for items.
-
-    Raises
-    ------
-    InvalidValueError
-        If a source does not exist, or a folder holds no item.
-    """
-    for source in sources:
-        if source.is_file():
-            yield source
-        elif source.is_dir():
-            found = [p for p in sorted(source.rglob("*.json")) if _is_feature(p)]
-            if not found:
-                raise InvalidValueError(f"{source}: no STAC item (*.json) in this folder")
-            yield from found
-        else:
-            raise InvalidValueError(f"{source}: no such file or folder")
-
-
-def _is_feature(path: Path) -> bool:
-    """Tell items from collections and catalogs; what cannot be read counts, to be reported."""
+def _batches(items: Iterable[FoundItem], size: int) -> Iterator[list[FoundItem]]:
+    """Give items some at a time; those before an error of their source come before the error."""
+    some: list[FoundItem] = []
     try:
-        return read_item(path).get("type") == "Feature"
-    except SceneError:
-        return True
+        for item in items:
+            some.append(item)
+            if len(some) >= size:
+                yield some
+                some = []
+    except OdcBdcError:
+        if some:
+            yield some
+        raise
+    if some:
+        yield some
 
 
-def read_item(path: Path) -> dict[str, Any]:
-    """Read a STAC item; `SceneError` says why it cannot be read."""
-    try:
-        doc = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise SceneError(f"{path}: cannot be read as JSON: {e}") from e
-    return doc if isinstance(doc, dict) else {}
+def _record(entry: Entry) -> Record:
+    item = entry.key.item if entry.key else None
+    return Record(entry.status, entry.found.source, item, entry.id, entry.reason)
 
 
+class _Missed:
+    """Finds the datasets whose items were not seen."""
+
+    def __init__(self, coverage: Coverage | None) -> None:
+        self._coverage = coverage
+        self._seen: set[bytes] = set()
+        self._unread = 0
+
+    def saw(self, entry: Entry) -> None:
+        """Remember an item; one that could not be read may be any."""
+        if entry.id is None:
+            self._unread += 1
+        elif self._coverage is not None:
+            self._seen.add(entry.id.bytes)
+
+    def forbidden(self, done: int) -> str | None:
+        """Say why nothing may be taken for gone."""
+        if self._coverage is None:
+            return None
+        if not done:
+            return "the source gave no item at all"
+        if self._unread:
+            return f"{self._unread} items could not be read, and may be those that are missed"
+        return None
+
+    def datasets(self, dc: Datacube, product: str) -> Iterator[list[CoveredDataset]]:
+        """Give the datasets whose item is gone, some at a time, in the order of their ids."""
+        if self._coverage is None:
+            return
+        gone = [d for d in self._coverage.datasets(dc, product) if d.id.bytes not in self._seen]
+        waiting = iter(sorted(gone, key=lambda d: str(d.id)))
+        while some := list(islice(waiting, BATCH)):
+            yield some
+
+
+@database_refusals()
 def add_document(dc: Datacube, path: Path) -> bool:
     """Add the EO3 document at `path` to the index; False if it was there and visible already.
 
@@ -174,27 +285,29 @@ def _add(dc: Datacube, dataset: Dataset) -> bool:
 
     PostgreSQL ends one of two transactions that write the same rows at once; that one tries again.
     """
-    for pause in (0.05, 0.2, 0.8, 2.0, None):
+    for pause in PAUSES:
+        time.sleep(pause)
         try:
             dc.index.datasets.add(dataset)
         except DBAPIError as e:
+            if blame(e) == "database":
+                raise refusal(e) from e
             if dc.index.datasets.has(dataset.id):
                 return False
-            if pause is None:
-                reason = str(e.orig).strip().splitlines()[0]
-                raise DatabaseError(f"the index refuses dataset {dataset.id}: {reason}") from e
-            time.sleep(pause)
+            said = reason(e)
         else:
             return True
-    return False
+    raise DatabaseError(f"the index refuses dataset {dataset.id}: {said}")
 
 
+@database_refusals()
 def archive(dc: Datacube, ids: Iterable[uuid.UUID]) -> None:
-    """Hide datasets from searches; their documents stay, so that lineage can be told."""
-    if found := list(ids):
+    """Hide datasets from searches; their documents stay, so that lineage can be told.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be written.
+    """
+    if found := sorted(ids, key=str):
         dc.index.datasets.archive(found)
-
-
-def _is_active(dc: Datacube, dataset_id: uuid.UUID) -> bool:
-    known = dc.index.datasets.get(dataset_id)
-    return known is not None and not known.is_archived

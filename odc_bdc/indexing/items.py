@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing.crs import same_crs
-from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, dataset_document
+from odc_bdc.indexing.documents import dataset_document
 from odc_bdc.indexing.raster import (
     RasterFile,
     check_sha256,
@@ -34,21 +34,6 @@ Verify: TypeAlias = Literal["none", "header", "pixels", "auto"]
 _NO_SHIFT = 0.5
 _NO_LABEL = re.compile(r"[^A-Za-z0-9_-]")
 _DTYPES = {"byte": "uint8"}
-
-
-def document_path(item_path: Path, item: NormalisedItem, out: Path | None) -> Path:
-    """Give where an item's EO3 document belongs: beside the item, or under `out`.
-
-    Raises
-    ------
-    SceneError
-        If the item's id cannot be the name of a file.
-    """
-    for name in (item.collection, item.id):
-        if "/" in name or name in {".", ".."} or len(name.encode()) > 200:
-            raise SceneError(f"item {item.id[:80]}: {name[:80]!r} cannot name a file")
-    name = f"{item.id}{DOCUMENT_SUFFIX}"
-    return out / item.collection / name if out else item_path.parent / name
 
 
 def item_document(

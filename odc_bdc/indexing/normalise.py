@@ -166,6 +166,21 @@ def normalise_item(
     )
 
 
+def item_identity(document: Mapping[str, Any], recipe: IngestRecipe, *, href: str) -> str:
+    """Give what tells an item's scene from others of the collection, and read no more than that.
+
+    Raises
+    ------
+    SceneError
+        If it is no item, is of another collection, or lacks what the recipe takes for its id.
+    """
+    item_id, properties, _ = _parts(document, href)
+    _check_collection(document, f"item {item_id}", recipe)
+    if recipe.id_property is None:
+        return item_id
+    return _identity(_mended(properties, item_id, recipe), item_id, recipe.id_property)
+
+
 def belongs_to(document: Mapping[str, Any], recipe: IngestRecipe) -> bool:
     """Tell whether an item may be one of a recipe's product, and not one of its siblings'.
 

@@ -13,12 +13,13 @@ import yaml
 
 from odc_bdc.cube import read_cubes
 from odc_bdc.errors import DatabaseError, InvalidValueError
-from odc_bdc.product import SUFFIX
+from odc_bdc.product import SUFFIX, product_document, shipped_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from datacube import Datacube
+    from datacube.model import Product
 
 CATALOGUE = "virtual/catalogue.yaml"
 _MARK = "# Rendered by `odc-bdc product render` from "
@@ -152,11 +153,35 @@ def add_products(dc: Datacube, documents: Iterable[Mapping[str, Any]]) -> list[s
             _add_product(dc, doc)
             added.append(name)
         elif _comparable(known.definition) != _comparable(doc):
-            raise InvalidValueError(
-                f"product {name} is in the index already but differs from its definition; "
-                f"update it with `datacube product update`, or give the cube a new version"
-            )
+            raise InvalidValueError(_differs(name))
     return added
+
+
+def find_product(dc: Datacube, name: str) -> Product:
+    """Give a product of the index that datasets may be added to.
+
+    Raises
+    ------
+    InvalidValueError
+        If the index lacks it, or has one that differs from the definition of that name which comes
+        with odc_bdc.
+    """
+    product = dc.index.products.get_by_name(name)
+    if product is None:
+        raise InvalidValueError(
+            f"the index has no product {name}; add it with `odc-bdc product add {name}`"
+        )
+    known = product_document(name) if shipped_measurements(name) else product.definition
+    if _comparable(product.definition) != _comparable(known):
+        raise InvalidValueError(_differs(name))
+    return product
+
+
+def _differs(name: str) -> str:
+    return (
+        f"product {name} is in the index already but differs from its definition; "
+        f"update it with `datacube product update`, or give the cube a new version"
+    )
 
 
 def _add_product(dc: Datacube, doc: Mapping[str, Any]) -> None:

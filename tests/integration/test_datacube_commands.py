@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from odc_bdc.indexing import find_recipe, index_items
+from odc_bdc.indexing import find_recipe, index_collection
 from odc_bdc.product import shipped_products
 from odc_bdc.scenes import make_scenes
 
@@ -56,16 +56,20 @@ def test_product_add(products, dc):
 
 def test_dataset_add_gives_what_our_indexer_gives(products, datacube, dc, tmp_path):
     make_scenes(tmp_path, size=32, tiles=("007004",), start=date(2020, 1, 1), end=date(2020, 1, 9))
-    report = index_items(dc, RECIPE, [tmp_path])
+    eo3 = tmp_path / "eo3"
+    report = index_collection(dc, RECIPE, [tmp_path], out=eo3)
     assert report.added > 0
     ours = {d.id: d for d in dc.find_datasets(product=RECIPE.product)}
     dc.index.datasets.archive(list(ours))
     dc.index.datasets.purge(list(ours))
     assert dc.find_datasets(product=RECIPE.product) == []
 
-    datacube("dataset", "add", *map(str, sorted(tmp_path.rglob("*.odc-metadata.yaml"))))
+    datacube("dataset", "add", *map(str, sorted(eo3.rglob("*.odc-metadata.yaml"))))
     theirs = {d.id: d for d in dc.find_datasets(product=RECIPE.product)}
     assert set(theirs) == set(ours)
     for id_, dataset in theirs.items():
         assert dataset.metadata_doc == ours[id_].metadata_doc
         assert dataset.uri == ours[id_].uri
+    # The fingerprint is part of the document: what was added by others is known.
+    report = index_collection(dc, RECIPE, [tmp_path], out=eo3)
+    assert (report.unchanged, report.failed) == (len(ours), [])

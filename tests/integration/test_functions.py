@@ -15,7 +15,7 @@ from odc.geo.xr import xr_zeros
 from odc_bdc import CubeSpec, composite_cube, database
 from odc_bdc.building import build_cube
 from odc_bdc.function import _OWN
-from odc_bdc.indexing import add_products, find_recipe, index_items
+from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.planning import plan_cube
 from odc_bdc.product import product_document
 from odc_bdc.scenes import demo_extent, make_scenes
@@ -38,7 +38,7 @@ def indexed(fresh_index, tmp_path_factory):
     make_scenes(folder, size=SIZE, tiles=("007004",), start=date(2020, 1, 1), end=date(2020, 1, 31))
     with database.open_datacube(fresh_index("postgis")) as dc:
         add_products(dc, [product_document("CB4_WFI_L4_SR_1")])
-        assert index_items(dc, find_recipe("cb4_wfi_l4_sr"), [folder]).failed == []
+        assert index_collection(dc, find_recipe("cb4_wfi_l4_sr"), [folder]).failed == []
         yield dc
 
 

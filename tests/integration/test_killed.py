@@ -78,11 +78,12 @@ def pixels(root):
 
 def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
     assert start(home, "product", "add", "--all").wait() == 0
-    index = ("index", "cb4_wfi_l4_sr", scenes)
-    killed = [kill_when(start(home, *index), lambda n=n: documents(scenes) >= n) for n in (1, 9)]
+    eo3 = tmp_path / "eo3"
+    index = ("index", "cb4_wfi_l4_sr", scenes, "--out", eo3, "--batch", "2")
+    killed = [kill_when(start(home, *index), lambda n=n: documents(eo3) >= n) for n in (1, 9)]
     assert all(killed)
     assert start(home, *index).wait() == 0
-    assert documents(scenes) == 24
+    assert documents(eo3) == 24
 
     extent = [str(v) for v in demo_extent(SIZE)]
     build = ("cube", "build", CUBE, "--time", "2019-12-03", "2019-12-31", "--clip", *extent)
@@ -105,8 +106,9 @@ def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
         assert dc.index.datasets.count(product="CB4_WFI_L4_SR_1") == 24
         assert dc.index.datasets.count(product=CUBE) == IMAGES
     # A run in peace, elsewhere, makes the same files.
-    assert start(home, *build, "--root", tmp_path).wait() == 0
-    assert pixels(cubes) == pixels(tmp_path)
+    elsewhere = tmp_path / "cubes"
+    assert start(home, *build, "--root", elsewhere).wait() == 0
+    assert pixels(cubes) == pixels(elsewhere)
     assert len(pixels(cubes)) == BANDS * IMAGES
 
 

@@ -22,7 +22,7 @@ from odc_bdc.building import build_cube
 from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cog import write_cog
 from odc_bdc.grid import BDC_CRS
-from odc_bdc.indexing import add_products, find_recipe, index_items
+from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.planning import plan_cube, task_status
 from odc_bdc.product import shipped_products
 from odc_bdc.scenes import demo_extent, make_scenes
@@ -55,10 +55,15 @@ def scenes(made, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def indexed(dc, scenes):
+def eo3(tmp_path_factory):
+    return tmp_path_factory.mktemp("eo3")
+
+
+@pytest.fixture(scope="module")
+def indexed(dc, scenes, eo3):
     """Give the index with all products and the scenes."""
     assert set(add_products(dc, shipped_products().values())) == set(shipped_products())
-    report = index_items(dc, RECIPE, [scenes])
+    report = index_collection(dc, RECIPE, [scenes], out=eo3)
     assert report.failed == []
     assert report.added == 24
     return dc
@@ -108,15 +113,17 @@ def test_product_that_differs_is_refused(indexed):
         add_products(indexed, [doc])
 
 
-def test_indexing_again_adds_nothing(indexed, scenes):
-    report = index_items(indexed, RECIPE, [scenes])
+def test_indexing_again_adds_nothing(indexed, scenes, eo3):
+    report = index_collection(indexed, RECIPE, [scenes], out=eo3)
     assert (report.added, report.unchanged, report.failed) == (0, 24, [])
     assert indexed.index.datasets.count(product=RECIPE.product) == 24
 
 
-def test_documents_are_valid_and_give_the_same_datasets(indexed, scenes):
+def test_documents_are_valid_and_give_the_same_datasets(indexed, eo3):
     product = shipped_products()[RECIPE.product]
-    for path in sorted(scenes.rglob("*.odc-metadata.yaml")):
+    documents = sorted(eo3.rglob("*.odc-metadata.yaml"))
+    assert len(documents) == 24
+    for path in documents:
         doc = yaml.safe_load(path.read_text("utf-8"))
         assert faults(doc, product) == []
         # What `datacube dataset add` makes of the document.

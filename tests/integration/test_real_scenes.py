@@ -12,7 +12,7 @@ import rasterio
 from odc_bdc import find_cube
 from odc_bdc.building import build_cube
 from odc_bdc.grid import BDC_CRS, find_grid
-from odc_bdc.indexing import add_products, find_recipe, index_items
+from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.planning import plan_cube
 from odc_bdc.product import shipped_products
 
@@ -36,7 +36,7 @@ def real(dc, tmp_path_factory):
     add_products(dc, shipped_products().values())
 
     def build(collection, cube, start, end):
-        report = index_items(dc, find_recipe(collection), [DATA / collection], out=out)
+        report = index_collection(dc, find_recipe(collection), [DATA / collection], out=out)
         assert report.failed == []
         tasks = plan_cube(dc, find_cube(cube), date.fromisoformat(start), date.fromisoformat(end))
         built = build_cube(dc, tasks, root, now=lambda: NOW)

@@ -1,0 +1,278 @@
+"""One batch of items on its way into the index: decided together, written in one transaction."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from datacube.index.abstract import DatasetTuple
+from datacube.model import Dataset
+from datacube.utils.changes import allow_any
+from sqlalchemy.exc import DBAPIError
+
+from odc_bdc.errors import DatabaseError, OdcBdcError
+from odc_bdc.indexing.conversion import HREF, ITEM, Conversion, ItemKey, fingerprint, finished
+from odc_bdc.indexing.documents import write_document
+from odc_bdc.indexing.faults import blame, reason, refusal
+from odc_bdc.indexing.known import FINGERPRINT, KnownDataset, known_datasets
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Sequence
+
+    from datacube import Datacube
+    from datacube.model import Product
+
+    from odc_bdc.indexing.found import FoundItem
+
+Status: TypeAlias = Literal["added", "updated", "unchanged", "restored", "archived", "failed"]
+
+# How long to wait before looking again, each time that another process wrote the same rows.
+PAUSES = (0.0, 0.05, 0.2, 0.8, 2.0, 5.0)
+
+
+class _RacedError(Exception):
+    """Another process added a dataset between our look and our write."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """An item and what becomes of it.
+
+    Attributes
+    ----------
+    key, id
+        None if the item cannot be told apart from others.
+    stored
+        Its document as the index stores it, once it is made.
+    known
+        What the index has of it.
+    twin
+        The same item, earlier in the batch.
+    """
+
+    found: FoundItem
+    key: ItemKey | None = None
+    id: uuid.UUID | None = None
+    twin: Entry | None = None
+    uri: str = ""
+    location: Path | None = None
+    fingerprint: str = ""
+    stored: dict[str, Any] | None = None
+    known: KnownDataset | None = None
+    status: Status = "unchanged"
+    reason: str | None = None
+
+    def fail(self, why: str) -> None:
+        """Leave the item out."""
+        self.status, self.reason, self.stored = "failed", why, None
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Brings batches of items into one product of an index."""
+
+    dc: Datacube
+    product: Product
+    conversion: Conversion
+    out: Path | None
+    dry_run: bool
+
+    def index(self, items: Iterable[FoundItem]) -> list[Entry]:
+        """Index some items; what became of each, in their order.
+
+        Raises
+        ------
+        DatabaseError
+            If the database cannot be written; then nothing of the batch is.
+        """
+        entries = [self._entry(found) for found in items]
+        self._fail_conflicts(entries)
+        self._look(entries)
+        for entry in entries:
+            self._decide(entry)
+        if self.conversion.always:
+            self._compare(entries)
+        if not self.dry_run:
+            self._write(sorted(_pending(entries), key=_by_id))
+        for entry in entries:
+            if entry.twin is not None and entry.twin.status == "failed":
+                entry.fail(entry.twin.reason or "")
+        return entries
+
+    def _entry(self, found: FoundItem) -> Entry:
+        entry = Entry(found)
+        if found.document is None:
+            entry.fail(found.error or "it cannot be read")
+            return entry
+        try:
+            entry.key = self.conversion.identify(found)
+            entry.id = entry.key.dataset_id
+            if self.out is not None:
+                entry.location = entry.key.location(self.out)
+        except OdcBdcError as e:
+            entry.fail(str(e))
+            return entry
+        entry.uri = _uri(found.href if entry.location is None else str(entry.location))
+        entry.fingerprint = fingerprint(found, entry.uri, self.conversion.version)
+        return entry
+
+    @staticmethod
+    def _fail_conflicts(entries: Iterable[Entry]) -> None:
+        """Let an item be in a batch once; two that differ would replace each other in each run."""
+        first: dict[uuid.UUID, Entry] = {}
+        for entry in entries:
+            if entry.id is None or entry.status == "failed":
+                continue
+            other = first.setdefault(entry.id, entry)
+            if other is entry:
+                continue
+            if other.fingerprint == entry.fingerprint:
+                entry.twin = other
+            else:
+                entry.fail(f"item {_name(entry)}: {other.found.source} gives another of this id")
+
+    def _look(self, entries: Iterable[Entry]) -> None:
+        wanted = [e for e in entries if e.id and not e.twin and e.status != "failed"]
+        try:
+            known = known_datasets(self.dc, [e.id for e in wanted if e.id])
+        except DBAPIError as e:
+            raise refusal(e) from e
+        for entry in wanted:
+            entry.known = known.get(entry.id) if entry.id else None
+
+    def _decide(self, entry: Entry) -> None:
+        """Say what must be done for an entry, and make its document if it will be written."""
+        if entry.id is None or entry.twin is not None or entry.status == "failed":
+            return
+        known = entry.known
+        if known and known.product != self.product.name:
+            entry.fail(
+                f"item {_name(entry)}: is in the index as a dataset of {known.product}; archive "
+                f"and purge it there (`datacube dataset archive`), or use the recipe of that"
+            )
+            return
+        same = known is not None and known.fingerprint == entry.fingerprint
+        filed = entry.location is None or entry.location.is_file()
+        made = entry.stored is not None
+        if not made and not (same and filed and not self.conversion.always):
+            made = self._convert(entry)
+            if not made:
+                return
+        if known is None:
+            entry.status = "added"
+        elif known.archived:
+            entry.status = "restored"
+        else:
+            entry.status = "unchanged" if same else "updated"
+
+    def _convert(self, entry: Entry) -> bool:
+        """Make an entry's document, and write its file if it has one; False if that fails."""
+        properties = {
+            FINGERPRINT: entry.fingerprint,
+            HREF: entry.found.href,
+            ITEM: _name(entry),
+        }
+        try:
+            plain, entry.stored = finished(
+                self.conversion.document(entry.found, entry.location),
+                measurements=self.product.measurements,
+                external_lineage=self.dc.index.supports_external_lineage,
+                properties=properties,
+            )
+            if entry.location is not None and not self.dry_run:
+                write_document(plain, entry.location)
+        except OdcBdcError as e:
+            entry.fail(str(e))
+            return False
+        return True
+
+    def _compare(self, entries: Iterable[Entry]) -> None:
+        """See if files changed under items that did not: then documents differ."""
+        same = {e.id: e for e in entries if e.status == "unchanged" and e.stored is not None}
+        for dataset in self.dc.index.datasets.bulk_get(list(same)) if same else ():
+            if dataset.metadata_doc != same[dataset.id].stored:
+                same[dataset.id].status = "updated"
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """Write what must be written: together if possible, else without what the index refuses."""
+        for pause in PAUSES:
+            if pause:
+                time.sleep(pause)
+            try:
+                self._commit(entries)
+            except Exception as e:  # noqa: BLE001 (whatever a document does to the driver)
+                if not isinstance(e, _RacedError) and blame(e) != "others":
+                    self._leave_out(entries, e)
+                    return
+            else:
+                return
+            self._look(entries)
+            for entry in entries:
+                self._decide(entry)
+            entries = _pending(entries)
+        raise DatabaseError(
+            "the index cannot be written: other processes write the same datasets all the time; "
+            "run the command again when they are done"
+        )
+
+    def _leave_out(self, entries: Sequence[Entry], error: Exception) -> None:
+        """Find by halves the documents that the index refuses; the rest go in."""
+        if isinstance(error, DBAPIError) and blame(error) == "database":
+            raise refusal(error) from error
+        if len(entries) == 1:
+            entries[0].fail(f"item {_name(entries[0])}: the index refuses it: {reason(error)}")
+            return
+        middle = len(entries) // 2
+        self._write(entries[:middle])
+        self._write(entries[middle:])
+
+    def _commit(self, entries: Sequence[Entry]) -> None:
+        """Write all entries in one transaction, in the order of ids: no two writers wait in a ring.
+
+        Raises
+        ------
+        _RacedError
+            If one that should be new is there meanwhile.
+        """
+        if not entries:
+            return
+        index = self.dc.index.datasets
+        new = [e for e in entries if e.known is None]
+        changed = [e for e in entries if e.known is not None and e.stored is not None]
+        archived = [e.id for e in entries if e.known is not None and e.known.archived]
+        with self.dc.index.transaction():
+            if self.dc.index.supports_external_lineage and changed:
+                # Its tables of search fields keep what a document no longer says after an update.
+                index.purge([e.id for e in changed], allow_delete_active=True)
+                new = sorted([*new, *changed], key=_by_id)
+            else:
+                for entry in changed:
+                    dataset = Dataset(self.product, entry.stored, uri=entry.uri)
+                    index.update(dataset, updates_allowed={(): allow_any})
+            if new:
+                tuples = (DatasetTuple(self.product, e.stored, e.uri) for e in new)
+                if index.bulk_add(tuples, batch_size=len(new)).skipped:
+                    raise _RacedError
+            if archived:
+                index.restore(archived)
+
+
+def _pending(entries: Iterable[Entry]) -> list[Entry]:
+    return [e for e in entries if e.id and e.status in ("added", "updated", "restored")]
+
+
+def _by_id(entry: Entry) -> str:
+    return str(entry.id)
+
+
+def _name(entry: Entry) -> str:
+    return entry.key.item if entry.key else entry.found.source
+
+
+@lru_cache(maxsize=1024)  # items of one file share it
+def _uri(href: str) -> str:
+    return href if "://" in href else Path(href).resolve().as_uri()

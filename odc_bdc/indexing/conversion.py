@@ -1,0 +1,138 @@
+"""How items become documents, as far as the index must know it; and what tells items apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from datacube.index.eo3 import eo3_grid_spatial
+
+from odc_bdc.errors import SceneError
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.naming import dataset_id
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from odc_bdc.indexing.found import FoundItem
+
+HREF = "odc_bdc:item_href"
+"""Property of a dataset: where its item was found."""
+
+ITEM = "odc_bdc:item"
+"""Property of a dataset: what tells its item from others of the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKey:
+    """What makes an item one and the same, whatever else changes in it."""
+
+    collection: str
+    item: str
+
+    @property
+    def dataset_id(self) -> uuid.UUID:
+        """Id of the dataset that the item becomes."""
+        return dataset_id("scene", self.collection, self.item)
+
+    def location(self, out: Path) -> Path:
+        """Give where the item's EO3 document belongs under `out`.
+
+        Raises
+        ------
+        SceneError
+            If the names would lead out of that folder.
+        """
+        for name in (self.collection, self.item):
+            if "/" in name or "\0" in name or name in ("", ".", "..") or len(name.encode()) > 200:
+                raise SceneError(f"item {self.item[:80]}: {name[:80]!r} cannot be a file's name")
+        return out / self.collection / f"{self.item}{DOCUMENT_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How the items of one source become documents of one product.
+
+    Attributes
+    ----------
+    product
+        Name of the ODC product.
+    identify
+        Gives collection and id of an item, quickly; raises `OdcBdcError` if it has none.
+    document
+        Gives the EO3 document of an item, for the place where it will lie (None: it will have no
+        file, so that hrefs must be absolute); raises `OdcBdcError` if the item cannot be used.
+    version
+        What else a document follows from (recipe, product): when it changes, so do all documents.
+    always
+        Convert items that did not change too, because converting looks into their files.
+    """
+
+    product: str
+    identify: Callable[[FoundItem], ItemKey]
+    document: Callable[[FoundItem, Path | None], Mapping[str, Any]]
+    version: str = ""
+    always: bool = False
+
+
+def fingerprint(found: FoundItem, uri: str, version: str) -> str:
+    """Give a checksum of all that an item's document is made from.
+
+    Links are left out: an API writes them anew for each request, and nothing is made of them.
+    """
+    document = {k: v for k, v in (found.document or {}).items() if k != "links"}
+    parts = [version, uri, found.href, document]
+    try:
+        told = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # whole numbers beyond 64 bits, halves of characters
+        told = json.dumps(parts, sort_keys=True, default=str).encode()
+    return hashlib.sha256(told).hexdigest()
+
+
+def finished(
+    document: Mapping[str, Any],
+    *,
+    measurements: Iterable[str],
+    external_lineage: bool,
+    properties: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Finish an EO3 document: as a file has it, and as the index stores it.
+
+    datacube's `Doc2Dataset` does the second too, but copies each document several times.
+
+    Raises
+    ------
+    SceneError
+        If a measurement of the product is missing, or the document is not a valid one.
+    """
+    label = document.get("label") or document.get("id")
+    lacking = [name for name in measurements if name not in document.get("measurements", {})]
+    if lacking:
+        raise SceneError(f"item {label}: it has no measurement {', '.join(lacking)}")
+    try:
+        # Through JSON, as the index stores it: dates become text, tuples lists.
+        plain: dict[str, Any] = orjson.loads(orjson.dumps(document))
+        plain["properties"] |= properties
+        place = orjson.dumps([plain.get(key) for key in ("crs", "geometry", "grids")])
+        spatial = _spatial(place)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
+        raise SceneError(f"item {label}: its document is not valid EO3: {e}") from e
+    sources = plain.get("lineage") or {}
+    if sources:
+        raise SceneError(f"item {label}: a scene has no sources; its document names {len(sources)}")
+    lineage: dict[str, Any] = {} if external_lineage else {"source_datasets": {}}
+    return plain, {**plain, **spatial, "lineage": lineage}
+
+
+# The scenes of a tile lie in one place; the result is shared and never changed.
+@lru_cache(maxsize=4096)
+def _spatial(place: bytes) -> dict[str, Any]:
+    crs, geometry, grids = orjson.loads(place)
+    spatial: dict[str, Any] = eo3_grid_spatial({"crs": crs, "geometry": geometry, "grids": grids})
+    return spatial

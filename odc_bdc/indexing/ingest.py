@@ -1,0 +1,214 @@
+"""A recipe, its sources and the index, put together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import shapely.geometry
+
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.indexing.conversion import Conversion, ItemKey
+from odc_bdc.indexing.coverage import Coverage
+from odc_bdc.indexing.folders import folder_items
+from odc_bdc.indexing.index import BATCH, IndexReport, Record, index_items
+from odc_bdc.indexing.items import Verify, item_document
+from odc_bdc.indexing.normalise import belongs_to, item_identity, normalise_item
+from odc_bdc.indexing.products import find_product
+from odc_bdc.indexing.sources import AccessToken, Resume, Search, find_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from datacube import Datacube
+    from shapely.geometry.base import BaseGeometry
+
+    from odc_bdc.indexing.found import FoundItem
+    from odc_bdc.indexing.recipe import IngestRecipe
+
+_CATALOGS = {"catalog.json", "collection.json"}
+
+
+def index_collection(
+    dc: Datacube,
+    recipe: IngestRecipe,
+    sources: Sequence[str | Path] = (),
+    search: Search | None = None,
+    *,
+    out: Path | None = None,
+    dry_run: bool = False,
+    archive_missing: bool = False,
+    verify: Verify = "auto",
+    token: AccessToken | None = None,
+    resume: Path | None = None,
+    batch: int = BATCH,
+    report: Callable[[Record], None] = lambda _: None,
+) -> IndexReport:
+    """Index the items of one collection from its sources.
+
+    Items that are of another product, by what the recipe says, are passed over.
+
+    Parameters
+    ----------
+    sources
+        As of `odc_bdc.indexing.sources.find_items`, and folders of scenes without STAC; none means
+        the one that the recipe names.
+    search
+        Which items are wanted; None for all.
+    verify
+        As of `item_document`. Items that did not change are looked into again with ``header`` and
+        ``pixels`` only.
+    token
+        Sent to the hosts of the sources.
+    resume
+        File that says how far an interrupted run came.
+    out, dry_run, batch, report
+        As in `index_items`.
+    archive_missing
+        Archive the datasets whose items are gone, as far as sources and search reach.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no source, it does not exist or cannot be searched so, or the index lacks the
+        product.
+    SourceError
+        If a source cannot be reached.
+    DatabaseError
+        If the database cannot be used.
+    """
+    places = [str(source) for source in sources] or _named(recipe)
+    wanted = replace(search or Search(), tile_property=recipe.tile_property)
+    if archive_missing and resume is not None:
+        raise InvalidValueError("--archive-missing needs a whole run: leave out --resume")
+    coverage = _coverage(recipe, places, wanted) if archive_missing else None
+    product: dict[str, Any] = find_product(dc, recipe.product).definition
+    state = Resume(resume) if resume is not None and not dry_run else None
+    items = _Wanted(_items(recipe, places, wanted, token, state), recipe)
+    result = index_items(
+        dc,
+        items,
+        _conversion(recipe, product, verify),
+        out=out,
+        dry_run=dry_run,
+        archive_missing=coverage,
+        batch=batch,
+        report=report,
+        finished=lambda count: state.done(items.taken[count]) if state else None,
+    )
+    if state:
+        state.done(items.pulled)
+    return result
+
+
+def _named(recipe: IngestRecipe) -> list[str]:
+    if recipe.source is None or recipe.source.href is None:
+        raise InvalidValueError(f"recipe {recipe.name} names no source: give one")
+    return [recipe.source.href]
+
+
+class _Wanted:
+    """Items without those of sibling products, and how many were pulled for each that is given."""
+
+    def __init__(self, items: Iterable[FoundItem], recipe: IngestRecipe) -> None:
+        self._items, self._recipe = items, recipe
+        self.pulled = 0
+        self.taken = [0]
+
+    def __iter__(self) -> Iterator[FoundItem]:
+        for found in self._items:
+            self.pulled += 1
+            if found.document is None or belongs_to(found.document, self._recipe):
+                self.taken.append(self.pulled)
+                yield found
+
+
+def _items(
+    recipe: IngestRecipe,
+    places: Sequence[str],
+    search: Search,
+    token: AccessToken | None,
+    resume: Resume | None,
+) -> Iterator[FoundItem]:
+    """Give the items of all sources; folders of scenes without STAC come first."""
+    folders = [place for place in places if _is_without_stac(recipe, place)]
+    stac = [place for place in places if place not in folders]
+    named = chain.from_iterable(folder_items(recipe, Path(folder)) for folder in folders)
+    scenes = (i for i in named if i.document is None or search.matches(i.document))
+    if not stac:
+        return scenes
+    if folders and resume:
+        raise InvalidValueError("--resume keeps the place in a search: leave out folders of scenes")
+    found = find_items(
+        stac, collection=recipe.collection, search=search, token=token, resume=resume
+    )
+    return chain(scenes, found)
+
+
+def _is_without_stac(recipe: IngestRecipe, place: str) -> bool:
+    """Tell folders whose scenes are known by names: the recipe says so, or there is no JSON."""
+    path = Path(place)
+    if "://" in place or not path.is_dir():
+        return False
+    named = recipe.source is not None and recipe.source.kind == "folder"
+    return named or next(path.rglob("*json*"), None) is None
+
+
+def _coverage(recipe: IngestRecipe, places: Sequence[str], search: Search) -> Coverage:
+    """Say what a search covers; refuse where that cannot be known."""
+    for name, value in (("--limit", search.max_items), ("--query", search.query)):
+        if value:
+            raise InvalidValueError(
+                f"--archive-missing cannot tell which datasets {name} leaves out: use it without"
+            )
+    areas: list[BaseGeometry] = [shapely.geometry.box(*search.bbox)] if search.bbox else []
+    if search.intersects:
+        areas.append(shapely.geometry.shape(search.intersects))
+    return Coverage(
+        recipe.collection,
+        geometry=shapely.intersection_all(areas) if areas else None,
+        time=search.time,
+        tiles=search.tile,
+        ids=tuple(search.ids),
+        under=tuple(_reach(place) for place in places),
+    )
+
+
+def _reach(place: str) -> str:
+    """Give the address that the items of a source are below; of a catalog its folder."""
+    if "://" not in place:
+        path = Path(place).resolve()
+        return str(path.parent if path.name in _CATALOGS else path)
+    parts = urlsplit(place)
+    named = PurePosixPath(parts.path)
+    where = named.parent if named.name in _CATALOGS else named
+    # What else is in an address may be a token.
+    return f"{parts.scheme}://{parts.netloc}{where}".rstrip("/")
+
+
+def _conversion(recipe: IngestRecipe, product: Mapping[str, Any], verify: Verify) -> Conversion:
+    """Bind recipe and product to the conversion of items."""
+
+    def identify(found: FoundItem) -> ItemKey:
+        identity = item_identity(found.document or {}, recipe, href=found.source)
+        return ItemKey(recipe.collection, identity)
+
+    def document(found: FoundItem, location: Path | None) -> dict[str, Any]:
+        item = normalise_item(found.document or {}, recipe, href=found.href)
+        return item_document(item, recipe, product, location=location, verify=verify)
+
+    told = json.dumps([asdict(recipe), product], sort_keys=True, default=_told)
+    version = hashlib.sha256(told.encode()).hexdigest()
+    return Conversion(
+        recipe.product, identify, document, version, always=verify in ("header", "pixels")
+    )
+
+
+def _told(value: Any) -> str:
+    """Name a function by where it is, not by where it lies in memory."""
+    return getattr(value, "__qualname__", None) or str(value)
