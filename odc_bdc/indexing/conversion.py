@@ -51,7 +51,7 @@ class ItemKey:
         """
         for name in (self.collection, self.item):
             if "/" in name or "\0" in name or name in ("", ".", "..") or len(name.encode()) > 200:
-                raise SceneError(f"item {self.item[:80]}: {name[:80]!r} cannot be a file's name")
+                raise SceneError(f"item {self.item[:80]}: {name[:80]!r} cannot name a file")
         return out / self.collection / f"{self.item}{DOCUMENT_SUFFIX}"
 
 

@@ -86,8 +86,8 @@ def folder_items(recipe: IngestRecipe, folder: Path) -> Iterator[FoundItem]:
             yield _found(recipe, root, item_id, scene)
     if not found:
         raise InvalidValueError(
-            f"{folder}: no scene in this folder whose files are named as in the layouts "
-            f"{', '.join(layouts)}"
+            f"{folder}: no STAC item and no scene in this folder; the files of scenes are named as in "
+            f"the layouts {', '.join(layouts)}"
         )
 
 

@@ -337,7 +337,7 @@ def test_documents_lie_in_the_folder_and_name_the_place(empty, items, tmp_path):
     items[0]["id"] = "../../outside"
     counts, records = run(empty, items, out=tmp_path / "eo3")
     assert counts["failed"] == 1
-    assert "cannot be the name of a file" in records[0].reason
+    assert "cannot name a file" in records[0].reason
 
 
 def test_files_that_changed_are_seen_when_asked(empty, items):

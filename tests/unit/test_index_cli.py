@@ -14,6 +14,7 @@ from odc_bdc import OdcBdcError
 from odc_bdc.cli import index as command
 from odc_bdc.cli import main
 from odc_bdc.indexing import (
+    AccessToken,
     Failure,
     IndexReport,
     Record,
@@ -90,13 +91,22 @@ def test_options_are_handed_on(called, tmp_path):
         tile="007004",
         time=(datetime(2020, 1, 1, tzinfo=UTC), last),
         query={"eo:cloud_cover": {"lt": 50}},
-        limit=5,
+        max_items=5,
         ids=("A", "B"),
     )
+    assert called["token"] is None
     assert called["sources"] == ("one", "https://data.inpe.br/bdc/stac/v1")
     assert (called["dry_run"], called["archive_missing"]) == (True, True)
     assert (called["verify"], called["batch"]) == ("pixels", 9)
     assert (called["out"], called["resume"]) == (tmp_path / "eo3", tmp_path / "state")
+
+
+@pytest.mark.parametrize("sent_as", ["header", "query"])
+def test_the_token_is_read_at_the_edge(called, monkeypatch, sent_as):
+    monkeypatch.setenv("ODC_BDC_STAC_TOKEN", "secret-token")
+    done = run("https://data.inpe.br/bdc/stac/v1", "--token-as", sent_as)
+    assert called["token"] == AccessToken("secret-token", sent_as)
+    assert "secret" not in done.output
 
 
 @pytest.mark.parametrize(
@@ -119,7 +129,9 @@ def test_what_cannot_be_meant_is_one_line(called, tmp_path, monkeypatch, argumen
     assert "search" not in called
 
 
-@pytest.mark.parametrize("search", [Search(limit=1), Search(query={"eo:cloud_cover": {"lt": 5}})])
+@pytest.mark.parametrize(
+    "search", [Search(max_items=1), Search(query={"eo:cloud_cover": {"lt": 5}})]
+)
 def test_what_a_search_leaves_out_is_not_taken_for_gone(search):
     recipe = find_recipe("cb4_wfi_l4_sr")
     with pytest.raises(OdcBdcError, match="--archive-missing cannot tell"):

@@ -255,7 +255,7 @@ def test_a_scene_that_lacks_a_file_is_named(tmp_path):
 def test_names_that_are_no_dates_are_no_scenes(tmp_path):
     raster(tmp_path / "CBERS_4A_WFI_20201399_221_156_L4_BAND13.tif")
     recipe = find_recipe("cb4a_wfi_l4_sr")
-    with pytest.raises(InvalidValueError, match=r"no scene in this folder .* cbers-inpe"):
+    with pytest.raises(InvalidValueError, match=r"no scene in this folder; .* cbers-inpe"):
         list(folder_items(recipe, tmp_path))
     with pytest.raises(InvalidValueError, match="no such folder"):
         list(folder_items(recipe, tmp_path / "none"))
