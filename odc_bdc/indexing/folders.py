@@ -86,8 +86,8 @@ def folder_items(recipe: IngestRecipe, folder: Path) -> Iterator[FoundItem]:
             yield _found(recipe, root, item_id, scene)
     if not found:
         raise InvalidValueError(
-            f"{folder}: no STAC item and no scene in this folder; the files of scenes are named as in "
-            f"the layouts {', '.join(layouts)}"
+            f"{folder}: no STAC item and no scene in this folder; the files of scenes are named as "
+            f"in the layouts {', '.join(layouts)}"
         )
 
 
