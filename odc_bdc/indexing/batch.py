@@ -196,7 +196,8 @@ class Batches:
     def _write(self, entries: Sequence[Entry]) -> None:
         """Write what must be written: together if possible, else without what the index refuses."""
         for pause in PAUSES:
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             try:
                 self._commit(entries)
             except Exception as e:  # noqa: BLE001 (whatever a document does to the driver)
