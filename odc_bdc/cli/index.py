@@ -141,7 +141,7 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
         say: Callable[[str], None] = click.echo if bar.disable else bar.write
 
         def tell(record: Record) -> None:
-            say(json.dumps(record.to_dict()))
+            say(record.to_json())
             bar.update()
 
         report = index_collection(dc, known, sources, search, token=token, report=tell, **options)

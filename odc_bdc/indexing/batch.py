@@ -92,10 +92,6 @@ class Batches:
         entries = [self._entry(found) for found in items]
         self._fail_conflicts(entries)
         self._look(entries)
-        for entry in entries:
-            self._decide(entry)
-        if self.conversion.always:
-            self._compare(entries)
         if not self.dry_run:
             self._write(sorted(_pending(entries), key=_by_id))
         for entry in entries:
@@ -113,8 +109,8 @@ class Batches:
             entry.id = entry.key.dataset_id
             if self.out is not None:
                 entry.location = entry.key.location(self.out)
-        except OdcBdcError as e:
-            entry.fail(str(e))
+        except (OdcBdcError, UnicodeEncodeError) as e:  # the latter of half a character in an id
+            entry.fail(f"{found.source}: {e}" if isinstance(e, UnicodeEncodeError) else str(e))
             return entry
         entry.uri = _uri(found.href if entry.location is None else str(entry.location))
         entry.fingerprint = fingerprint(found, entry.uri, self.conversion.version)
@@ -135,7 +131,8 @@ class Batches:
             else:
                 entry.fail(f"item {_name(entry)}: {other.found.source} gives another of this id")
 
-    def _look(self, entries: Iterable[Entry]) -> None:
+    def _look(self, entries: Sequence[Entry]) -> None:
+        """See what the index has of the entries, and say what must be done."""
         wanted = [e for e in entries if e.id and not e.twin and e.status != "failed"]
         try:
             known = known_datasets(self.dc, [e.id for e in wanted if e.id])
@@ -143,11 +140,12 @@ class Batches:
             raise refusal(e) from e
         for entry in wanted:
             entry.known = known.get(entry.id) if entry.id else None
+            self._decide(entry)
+        if self.conversion.always:
+            self._compare(wanted)
 
     def _decide(self, entry: Entry) -> None:
         """Say what must be done for an entry, and make its document if it will be written."""
-        if entry.id is None or entry.twin is not None or entry.status == "failed":
-            return
         known = entry.known
         if known and known.product != self.product.name:
             entry.fail(
@@ -211,8 +209,6 @@ class Batches:
             else:
                 return
             self._look(entries)
-            for entry in entries:
-                self._decide(entry)
             entries = _pending(entries)
         raise DatabaseError(
             "the index cannot be written: other processes write the same datasets all the time; "

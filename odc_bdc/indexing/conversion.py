@@ -47,12 +47,13 @@ class ItemKey:
         Raises
         ------
         SceneError
-            If the names would lead out of that folder.
+            If the names are none of files, or would lead out of that folder.
         """
-        for name in (self.collection, self.item):
-            if "/" in name or "\0" in name or name in ("", ".", "..") or len(name.encode()) > 200:
-                raise SceneError(f"item {self.item[:80]}: {name[:80]!r} cannot name a file")
-        return out / self.collection / f"{self.item}{DOCUMENT_SUFFIX}"
+        name = f"{self.item}{DOCUMENT_SUFFIX}"
+        for part in (self.collection, name):
+            if "/" in part or "\0" in part or part in ("", ".", "..") or len(part.encode()) > 255:
+                raise SceneError(f"item {self.item[:80]}: {part[:80]!r} cannot be a file's name")
+        return out / self.collection / name
 
 
 @dataclass(frozen=True, slots=True)

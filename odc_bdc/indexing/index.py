@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import orjson
 from datacube.index.hl import Doc2Dataset
 from datacube.utils.documents import read_documents
 from sqlalchemy.exc import DBAPIError
@@ -61,16 +63,20 @@ class Record:
     id: uuid.UUID | None = None
     reason: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the record as a line of the report."""
+    def to_json(self) -> str:
+        """Give the record as a line of the report, without what is not known."""
         told = {
             "status": self.status,
             "item": self.item,
-            "id": None if self.id is None else str(self.id),
+            "id": self.id,
             "source": self.source,
             "reason": self.reason,
         }
-        return {key: value for key, value in told.items() if value is not None}
+        given = {key: value for key, value in told.items() if value is not None}
+        try:
+            return orjson.dumps(given).decode()
+        except TypeError:  # halves of characters, which only ASCII can tell
+            return json.dumps(given, default=str)
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ def index_once(dc: Datacube, path: Path) -> tuple[float, dict[str, int]]:
             dc,
             found_items(path),
             CONVERSION,
-            report=lambda record: print(json.dumps(record.to_dict()), file=lines),
+            report=lambda record: print(record.to_json(), file=lines),
         )
         return time.perf_counter() - begun, dict(report.counts)
 

@@ -335,9 +335,12 @@ def test_documents_lie_in_the_folder_and_name_the_place(empty, items, tmp_path):
     # Without a folder the place of a dataset is another.
     assert run(empty, items)[0] == {"updated": COUNT}
     items[0]["id"] = "../../outside"
+    items[1]["id"] = "long" * 99
+    items[2]["id"] = "half of a character \ud800"
     counts, records = run(empty, items, out=tmp_path / "eo3")
-    assert counts["failed"] == 1
-    assert "cannot name a file" in records[0].reason
+    assert counts["failed"] == 3
+    assert all("cannot be a file's name" in r.reason for r in records[:2])
+    assert "surrogates not allowed" in records[2].reason
 
 
 def test_files_that_changed_are_seen_when_asked(empty, items):

@@ -24,7 +24,7 @@ TABLE = {"postgis": "odc.dataset", "postgres": "agdc.dataset"}
 
 # Indexes the items of a file in an order of its own, and prints what becomes of each.
 PROGRAM = """
-import json, random, sys
+import random, sys
 from pathlib import Path
 from made_items import CONVERSION, found_items
 from odc_bdc import database
@@ -36,7 +36,7 @@ random.Random(int(seed)).shuffle(items)
 with database.open_datacube(database.find_index(Path(home), environ={})) as dc:
     index_items(
         dc, items, CONVERSION, batch=int(size),
-        report=lambda record: print(json.dumps(record.to_dict()), flush=True),
+        report=lambda record: print(record.to_json(), flush=True),
     )
 """
 

@@ -140,6 +140,13 @@ def test_what_a_search_leaves_out_is_not_taken_for_gone(search):
         index_collection(None, recipe, ["here"], archive_missing=True, resume="state")
 
 
+def test_a_line_can_hold_whatever_a_source_says():
+    record = Record("failed", "a\ud800.json", reason='"\u2028\x00\n')
+    line = record.to_json()
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["source"] == "a\ud800.json"
+
+
 def test_counts_are_by_status():
     report = IndexReport()
     for status in ("added", "updated", "updated", "restored", "archived"):
