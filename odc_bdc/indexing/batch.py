@@ -81,17 +81,27 @@ class Batches:
     out: Path | None
     dry_run: bool
 
-    def index(self, items: Iterable[FoundItem]) -> list[Entry]:
-        """Index some items; what became of each, in their order.
+    def prepare(self, items: Iterable[FoundItem]) -> list[Entry]:
+        """Say what must be done for some items, and make the documents that will be written.
+
+        Raises
+        ------
+        DatabaseError
+            If the database cannot be read.
+        """
+        entries = [self._entry(found) for found in items]
+        self._fail_conflicts(entries)
+        self._look(entries)
+        return entries
+
+    def complete(self, entries: list[Entry]) -> list[Entry]:
+        """Do what must be done; what became of each item, in their order.
 
         Raises
         ------
         DatabaseError
             If the database cannot be written; then nothing of the batch is.
         """
-        entries = [self._entry(found) for found in items]
-        self._fail_conflicts(entries)
-        self._look(entries)
         if not self.dry_run:
             self._write(sorted(_pending(entries), key=_by_id))
         for entry in entries:

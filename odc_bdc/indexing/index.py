@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 BATCH = 500
 """Items in one transaction: more are no quicker, and fewer are lost when a run is killed."""
+
+
+_AHEAD = 2
+"""Batches that are under way while another one is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +191,11 @@ def index_items(
             result.note(record)
             report(record)
 
-        for some in _batches(items, batch):
-            for entry in batches.index(some):
+        for entries in _overlapped(batches, _batches(items, batch)):
+            for entry in entries:
                 missed.saw(entry)
                 tell(_record(entry))
-            done += len(some)
+            done += len(entries)
             finished(done)
         result.not_archived = missed.forbidden(done)
         if archive_missing is not None and not result.not_archived:
@@ -200,6 +205,40 @@ def index_items(
                 for d in gone:
                     tell(Record("archived", d.uri, d.item, d.id))
     return result
+
+
+def _overlapped(batches: Batches, found: Iterator[list[FoundItem]]) -> Iterator[list[Entry]]:
+    """Index batches in their order: while one is written the next is converted, another read.
+
+    The database works in processes of its own, so that most of its time is hidden behind ours.
+    """
+    waiting: deque[Future[list[Entry]]] = deque()
+    failure: OdcBdcError | None = None
+    with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as writing:
+        try:
+            while True:
+                try:
+                    some = next(found)
+                except StopIteration:
+                    break
+                except OdcBdcError as e:
+                    failure = e
+                    break
+                prepared = preparing.submit(batches.prepare, some)
+                waiting.append(writing.submit(_complete, batches, prepared))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+    if failure is not None:
+        raise failure
+
+
+def _complete(batches: Batches, prepared: Future[list[Entry]]) -> list[Entry]:
+    return batches.complete(prepared.result())
 
 
 def _batches(items: Iterable[FoundItem], size: int) -> Iterator[list[FoundItem]]:

@@ -93,7 +93,7 @@ def index_collection(
     result = index_items(
         dc,
         items,
-        _conversion(recipe, product, verify),
+        recipe_conversion(recipe, product, verify),
         out=out,
         dry_run=dry_run,
         archive_missing=coverage,
@@ -191,8 +191,10 @@ def _reach(place: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{where}".rstrip("/")
 
 
-def _conversion(recipe: IngestRecipe, product: Mapping[str, Any], verify: Verify) -> Conversion:
-    """Bind recipe and product to the conversion of items."""
+def recipe_conversion(
+    recipe: IngestRecipe, product: Mapping[str, Any], verify: Verify = "auto"
+) -> Conversion:
+    """Bind a recipe and its product's document to the conversion of items."""
 
     def identify(found: FoundItem) -> ItemKey:
         identity = item_identity(found.document or {}, recipe, href=found.source)

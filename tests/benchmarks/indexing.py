@@ -7,7 +7,6 @@ take turns, so that a drift of the machine meets all of them alike. Quote the ra
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import statistics
@@ -24,13 +23,14 @@ from datacube.index.abstract import DatasetTuple
 from sqlalchemy import text
 
 from odc_bdc import database
+from odc_bdc.cli.index import spare_garbage_collections
 from odc_bdc.database.index import session, with_database
-from odc_bdc.indexing import add_products, index_items
+from odc_bdc.indexing import add_products, index_collection
 from odc_bdc.indexing.conversion import finished
 from odc_bdc.product import product_document
 
 sys.path.append(str(Path(__file__).parents[1]))
-from made_items import BANDS, CONVERSION, PRODUCT, document, found_items, make_items
+from made_items import BANDS, PRODUCT, RECIPE, document, found_items, make_items
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "indexing.png"
 
@@ -56,11 +56,8 @@ def index_once(dc: Datacube, path: Path) -> tuple[float, dict[str, int]]:
     """Give the seconds of indexing a file, and what became of its items."""
     with Path(os.devnull).open("w", encoding="utf-8") as lines:
         begun = time.perf_counter()
-        report = index_items(
-            dc,
-            found_items(path),
-            CONVERSION,
-            report=lambda record: print(record.to_json(), file=lines),
+        report = index_collection(
+            dc, RECIPE, [path], report=lambda record: print(record.to_json(), file=lines)
         )
         return time.perf_counter() - begun, dict(report.counts)
 
@@ -78,7 +75,7 @@ def child(candidate: str, index: database.Index, path: Path) -> dict[str, Any]:
     """Measure one candidate in this process."""
     with database.open_datacube(index) as dc:
         add_products(dc, [product_document(PRODUCT)])
-        gc.freeze()  # as the command does
+        spare_garbage_collections()  # as the command does
         if candidate == "bulk add":
             return {"seconds": bulk_add(dc, path)}
         first, counts = index_once(dc, path)

@@ -58,8 +58,10 @@ class Discretion(logging.Filter):
         # Hexadecimal digits of escapes may be of either case.
         alternatives = "|".join(re.escape(s) for s in sorted(spellings, key=len, reverse=True))
         self._token = re.compile(alternatives, re.IGNORECASE) if alternatives else None
-        # A backslash may hide a token in JSON that is not parsed yet.
-        marks = {"\\", HEADER, PARAMETER, *spellings}
+        # Escapes may hide a token in JSON that is not parsed yet; that of a quote, which WKT is
+        # full of, only hides a token which holds one.
+        escapes = {"\\"} if any(c in value for c in '"\\') else {"\\u", "\\/"}
+        marks = {*escapes, HEADER, PARAMETER, *spellings}
         self._marks = [mark.lower().encode() for mark in marks]
 
     def hide(self, value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
+import orjson
 from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
@@ -75,7 +76,7 @@ class Documents:
     def parsed(self, text: bytes, where: str) -> Any:
         """Give the content of a JSON text."""
         try:
-            document = json.loads(text)
+            document = _loads(text)
         except (ValueError, RecursionError) as e:
             more = f"; call it *{_LINES[0]} if it has an item on each line" if _is_more(e) else ""
             raise SourceError(f"{where}: cannot be read as JSON: {e}{more}") from e
@@ -230,6 +231,14 @@ class _Walk:
                 self._visited.add(to)
                 ahead.append(to)
         self._todo += reversed(ahead)
+
+
+def _loads(text: bytes) -> Any:
+    """Parse JSON; what only Python's own parser takes, NaN for example, by that."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def _items_in(document: Mapping[str, Any], href: str, shown: str) -> Iterator[FoundItem]:
