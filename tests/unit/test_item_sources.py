@@ -223,6 +223,8 @@ def test_table_that_is_none_is_named(tmp_path):
 def test_missing_extra_is_named(tmp_path, monkeypatch, source, package, extra):
     # This is how Python marks what cannot be imported.
     monkeypatch.setitem(sys.modules, package, None)
+    # Other tests may have loaded it; fsspec remembers.
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     if "://" not in source:
         source = write(tmp_path / source, b"")
     with pytest.raises(OdcBdcError, match=rf"pip install 'odc_bdc\[{extra}\]'"):

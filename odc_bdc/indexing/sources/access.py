@@ -60,9 +60,8 @@ class Discretion(logging.Filter):
         self._token = re.compile(alternatives, re.IGNORECASE) if alternatives else None
         # Escapes may hide a token in JSON that is not parsed yet; that of a quote, which WKT is
         # full of, only hides a token which holds one.
-        escapes = {"\\"} if any(c in value for c in '"\\') else {"\\u", "\\/"}
-        marks = {*escapes, HEADER, PARAMETER, *spellings}
-        self._marks = [mark.lower().encode() for mark in marks]
+        self._escapes = re.compile(rb"\\" if any(c in value for c in '"\\') else rb"\\[uU/]")
+        self._marks = [mark.lower().encode() for mark in (HEADER, PARAMETER, *spellings)]
 
     def hide(self, value: Any) -> Any:
         """Give a JSON value, or a text, without the token and without parameters that hold one."""
@@ -80,6 +79,8 @@ class Discretion(logging.Filter):
 
     def may_be_in(self, text: bytes) -> bool:
         """Tell if JSON could hold a token; quick, so that most of a large file is not walked."""
+        if self._escapes.search(text):
+            return True
         lowered = text.lower()
         return any(mark in lowered for mark in self._marks)
 
