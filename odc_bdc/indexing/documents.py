@@ -117,7 +117,14 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             # The serialiser of eodatasets3 takes ten times as long.
-            yaml.dump(dict(document), stream, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+            yaml.dump(
+                dict(document),
+                stream,
+                Dumper=_Dumper,
+                sort_keys=False,
+                allow_unicode=True,
+                default_flow_style=None,  # lists of numbers on one line
+            )
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
