@@ -1,4 +1,4 @@
-"""Items in the shape of CBERS-4 WFI scenes, without files, and their conversion."""
+"""Items in the shape of CBERS-4 WFI scenes, without files, and their conversion: quick and pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 import orjson
 
 from odc_bdc.grid import BDC_CRS, find_grid
-from odc_bdc.indexing import FoundItem, find_recipe
-from odc_bdc.indexing.ingest import recipe_conversion
-from odc_bdc.product import product_document
+from odc_bdc.indexing import Conversion, FoundItem, ItemKey
 
 PRODUCT = "CB4_WFI_L4_SR_1"
 COLLECTION = "CB4-WFI-L4-SR-1"
@@ -89,6 +87,43 @@ def found_items(path: Path) -> Iterator[FoundItem]:
             yield FoundItem(f"{path}:{number}", str(path), orjson.loads(line))
 
 
-RECIPE = find_recipe("cb4_wfi_l4_sr")
-CONVERSION = recipe_conversion(RECIPE, product_document(PRODUCT))
-identify, document = CONVERSION.identify, CONVERSION.document
+def identify(found: FoundItem) -> ItemKey:
+    """Tell which item it is."""
+    assert found.document is not None
+    return ItemKey(found.document["collection"], found.document["id"])
+
+
+def document(found: FoundItem, _location: Path | None) -> dict[str, Any]:
+    """Make an item's EO3 document."""
+    item = found.document
+    assert item is not None
+    given = item["properties"]
+    rows, columns = given["proj:shape"]
+    transform = given["proj:transform"]
+    xmin, ymax = transform[2], transform[5]
+    xmax, ymin = xmin + columns * transform[0], ymax + rows * transform[4]
+    ring = [[xmin, ymin], [xmax, ymin], [xmax, ymax], [xmin, ymax], [xmin, ymin]]
+    return {
+        "$schema": "https://schemas.opendatacube.org/dataset",
+        "id": str(identify(found).dataset_id),
+        "label": item["id"],
+        "product": {"name": PRODUCT},
+        "crs": given["proj:wkt2"],
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "grids": {"default": {"shape": [rows, columns], "transform": transform}},
+        "properties": {
+            "datetime": given["datetime"],
+            "odc:processing_datetime": given["updated"],
+            "odc:file_format": "GeoTIFF",
+            "odc:region_code": given["bdc:tiles"][0],
+            "eo:platform": given["platform"],
+            "eo:instrument": given["instruments"][0],
+            "eo:gsd": given["gsd"],
+            "eo:cloud_cover": given["eo:cloud_cover"],
+        },
+        "measurements": {band: {"path": item["assets"][band]["href"]} for band in BANDS},
+        "lineage": {},
+    }
+
+
+CONVERSION = Conversion(PRODUCT, identify, document)

@@ -178,7 +178,8 @@ def index_items(
     InvalidValueError
         If the index lacks the product, or has another of that name.
     DatabaseError
-        If the database cannot be used; what was reported is in the index.
+        If the database cannot be used; what was reported is in the index, and maybe the two batches
+        after that.
     """
     with database_refusals():
         product = find_product(dc, conversion.product)

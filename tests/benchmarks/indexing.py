@@ -25,23 +25,26 @@ from sqlalchemy import text
 from odc_bdc import database
 from odc_bdc.cli.index import spare_garbage_collections
 from odc_bdc.database.index import session, with_database
-from odc_bdc.indexing import add_products, index_collection
+from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.indexing.conversion import finished
+from odc_bdc.indexing.ingest import recipe_conversion
 from odc_bdc.product import product_document
 
 sys.path.append(str(Path(__file__).parents[1]))
-from made_items import BANDS, PRODUCT, RECIPE, document, found_items, make_items
+from made_items import BANDS, PRODUCT, found_items, make_items
 
+RECIPE = find_recipe("cb4_wfi_l4_sr")
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "indexing.png"
 
 
 def bulk_add(dc: Datacube, path: Path) -> float:
     """Give the seconds of the driver's own bulk add, once all documents are finished."""
     product = dc.index.products.get_by_name(PRODUCT)
+    conversion = recipe_conversion(RECIPE, product.definition)
     tuples = []
     for found in found_items(path):
         _, stored = finished(
-            document(found, None),
+            conversion.document(found, None),
             measurements=BANDS,
             external_lineage=dc.index.supports_external_lineage,
             properties={},
