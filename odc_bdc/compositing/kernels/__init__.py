@@ -33,7 +33,7 @@ to (`threads`), and those end with the call. Machine code is made when a functio
 dtype, and kept on disk (`odc_bdc.compositing.kernels.jit`).
 
 How it works: medians are taken by a sorting network over the rows of a strip of pixels, whose
-comparators are vector instructions, in the band's own type; see `strips` and `network`.
+comparators are vector instructions, in the band's own type; see `strips`, `network` and `blocks`.
 """
 
 from odc_bdc.compositing.kernels.arrays import DTYPES, over_pixels
