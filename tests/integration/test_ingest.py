@@ -147,9 +147,9 @@ def test_a_run_that_was_killed_goes_on_at_its_page(clean, items, tmp_path):
         assert state.is_file()
         asked = len(server.asked)
         rest = index_collection(clean, RECIPE, [server.url], resume=state, batch=4)
-        # What was in the index when a page was finished does not come again.
-        assert rest.added + rest.unchanged == len(items) - 4
-        assert rest.added == len(items) - 12
+        # Two batches, which are two pages, were done; the third was in the index, and maybe more.
+        assert rest.added + rest.unchanged == len(items) - 8
+        assert rest.unchanged >= 4
         assert len(server.asked) > asked
     assert not state.exists()
     assert len(clean.find_datasets(product=RECIPE.product)) == len(items)
