@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
-from odc_bdc.compositing.kernels.blocks import fold, sort_rows
 from odc_bdc.compositing.kernels.jit import kernel
 from odc_bdc.compositing.kernels.network import median_network
 from odc_bdc.compositing.kernels.strips import (
+    finish_median,
     load,
+    network_rows,
     pad,
     rows,
-    store_median,
     tallies,
 )
 from odc_bdc.errors import InvalidValueError
@@ -132,11 +132,9 @@ def _geomedian(
     used = np.zeros((times, _GROUP), np.uint8)
     middle = np.zeros((number, _GROUP))
     distance = np.zeros((times, _GROUP))
-    half = (len(network[1]) + len(network[2]) + len(network[3])) // 2
-    work, filler, room = rows(2 * half + 2, distance), rows(1, distance)[0], tallies()
+    work, filler = rows(network_rows(network) + 2, distance), rows(1, distance)[0]
     pad(work, network, ends, 1)
-    flat = work.reshape(work.size)
-    low, high = work[2 * half], work[2 * half + 1]
+    room, none = tallies(), np.float32(np.nan)
     for p in range(start, stop, _GROUP):
         n = min(_GROUP, stop - p)
         used[:] = 0
@@ -145,9 +143,7 @@ def _geomedian(
         for which in range(3):
             _distances(points, middle, which, distance)
             load(distance, used, 0, 0, n, network[1], ends, filler, work, room)
-            sort_rows(flat, 0, len(work), n, network[0])
-            fold(flat, 0, half, times, n, ends)
-            store_median(low, high, room[0], n, times, 0, np.float32(np.nan), mads[which], p)
+            finish_median(work, 0, network, ends, room[0], n, 0, none, mads[which], p)
         for b in range(number):
             for x in range(n):
                 medians[b, p + x] = middle[b, x]

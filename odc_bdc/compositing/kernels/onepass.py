@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
 from odc_bdc.compositing.kernels.arithmetic import is_whole
-from odc_bdc.compositing.kernels.blocks import STRIP, fold, sort_rows
+from odc_bdc.compositing.kernels.blocks import STRIP
 from odc_bdc.compositing.kernels.jit import inner, kernel
 from odc_bdc.compositing.kernels.network import median_network
 from odc_bdc.compositing.kernels.observing import data_source, quality_codes
@@ -24,13 +24,14 @@ from odc_bdc.compositing.kernels.strips import (
     clear_tallies,
     compare_row,
     fill_row,
+    finish_median,
+    network_rows,
     observe_row,
     pad,
     place_row,
     rows,
     store_count,
     store_mean,
-    store_median,
     take_out,
     tallies,
     turn_row,
@@ -161,7 +162,7 @@ def _composites(
     source = observations[2]
     number, band = source[1], source[0][0]
     sorts, adds = min(len(results[0]), 1), min(len(results[1]), 1)
-    size = len(network[1]) + len(network[2]) + len(network[3]) + 2
+    size = network_rows(network) + 2
     work = rows(sorts * size * number, band)
     if sorts:
         pad(work, network, ends, number)
@@ -245,7 +246,7 @@ def _store(
     medians, means, _, _, clearob, totalob = results
     # NaN is never clear here, so that the count holds for each band.
     count, times, flat = tally[0], len(network[1]), work.reshape(work.size)
-    size = len(network[1]) + len(network[2]) + len(network[3]) + 2
+    size = network_rows(network) + 2
     store_count(count, n, clearob, p)
     store_count(tally[1], n, totalob, p)
     sums_work = _sums_work(results, totals)
@@ -261,8 +262,6 @@ def _store(
             add_rows(flat, (b + 1) * size - 2 - times // 2, times // 2, n, totals[b])
         store_mean(totals[b], count, n, times, roundings[1], nodata[b], means[b], p)
     for b in range(len(medians)):
-        row = b * size
-        sort_rows(flat, row, size, n, network[0])
-        fold(flat, row, size // 2 - 1, times, n, ends)
-        low, high = work[row + size - 2], work[row + size - 1]
-        store_median(low, high, count, n, times, roundings[0], nodata[b], medians[b], p)
+        finish_median(
+            work, b * size, network, ends, count, n, roundings[0], nodata[b], medians[b], p
+        )

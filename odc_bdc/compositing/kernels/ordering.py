@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
-from odc_bdc.compositing.kernels.blocks import STRIP, fold, sort_rows
+from odc_bdc.compositing.kernels.blocks import STRIP, sort_rows
 from odc_bdc.compositing.kernels.jit import kernel
 from odc_bdc.compositing.kernels.network import median_network, sorting_network
 from odc_bdc.compositing.kernels.strips import (
+    finish_median,
     load,
+    network_rows,
     pad,
     rows,
-    store_median,
     store_percentile,
     tallies,
 )
@@ -159,17 +160,13 @@ def _median(
     start: int,
     stop: int,
 ) -> None:
-    times, half = len(band), (len(network[1]) + len(network[2]) + len(network[3])) // 2
-    work, filler = rows(2 * half + 2, band), rows(1, band)[0]
+    work, filler = rows(network_rows(network) + 2, band), rows(1, band)[0]
     pad(work, network, ends, 1)
-    room, flat = tallies(), work.reshape(work.size)
-    low, high = work[2 * half], work[2 * half + 1]
+    room = tallies()
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
         load(band, clear, p, p, n, network[1], ends, filler, work, room)
-        sort_rows(flat, 0, len(work), n, network[0])
-        fold(flat, 0, half, times, n, ends)
-        store_median(low, high, room[0], n, times, rounding, nodata, out, p)
+        finish_median(work, 0, network, ends, room[0], n, rounding, nodata, out, p)
 
 
 # band, clear (T, N), network, highs (2,), places ((P, T + 1), (P, T + 1), (P,)) -> out (P, N)
@@ -187,7 +184,7 @@ def _percentiles(
     stop: int,
 ) -> None:
     ranks, shares, parts = places
-    work, filler = rows(len(network[1]) + len(network[3]), band), rows(1, band)[0]
+    work, filler = rows(network_rows(network), band), rows(1, band)[0]
     pad(work, network, highs, 1)
     room, flat = tallies(), work.reshape(work.size)
     sides, share = rows(2, band), np.zeros(STRIP, np.float32)

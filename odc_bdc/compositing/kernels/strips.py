@@ -17,7 +17,7 @@ import numpy as np
 from numba import literal_unroll
 
 from odc_bdc.compositing.kernels.arithmetic import between, midpoint, narrow, quotient
-from odc_bdc.compositing.kernels.blocks import PITCH
+from odc_bdc.compositing.kernels.blocks import PITCH, fold, sort_rows
 from odc_bdc.compositing.kernels.jit import inner, kernel
 
 _LINE = 64
@@ -241,9 +241,38 @@ def pad(work: Any, network: Any, ends: Any, number: int) -> None:
             work[b * size + row] = ends[0]
 
 
+@inner
+def network_rows(network: Any) -> int:
+    """Give how many rows a network has, padding included."""
+    return len(network[1]) + len(network[2]) + len(network[3])
+
+
+# work: from `first` on the rows of one band, loaded and padded, and two more; network, ends (2,),
+# count (STRIP,) -> out (N,)
+@inner
+def finish_median(
+    work: Any,
+    first: int,
+    network: Any,
+    ends: Any,
+    count: Any,
+    n: int,
+    rounding: int,
+    nodata: Any,
+    out: Any,
+    p: int,
+) -> None:
+    """Sort a strip and write its median."""
+    size, times, flat = network_rows(network), len(network[1]), work.reshape(work.size)
+    sort_rows(flat, first, size + 2, n, network[0])
+    fold(flat, first, size // 2, times, n, ends)
+    low, high = work[first + size], work[first + size + 1]
+    _store_median(low, high, count, n, times, rounding, nodata, out, p)
+
+
 # low, high, count (STRIP,) -> out (N,)
 @inner
-def store_median(
+def _store_median(
     low: Any,
     high: Any,
     count: Any,
