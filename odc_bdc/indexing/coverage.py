@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dateutil.parser
 import shapely.geometry
 
 from odc_bdc.indexing.conversion import HREF, ITEM
+from odc_bdc.indexing.moment import as_utc
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Coverage:
         begin = properties.get("dtr:start_datetime") or properties["datetime"]
         end = properties.get("dtr:end_datetime") or properties["datetime"]
         first, last = self.time
-        return (first is None or first <= _utc(begin)) and (last is None or _utc(end) <= last)
+        return (first is None or first <= _time(begin)) and (last is None or _time(end) <= last)
 
     def _covers_extent(self, extent: Mapping[str, Any]) -> bool:
         if self.geometry is None:
@@ -106,6 +107,5 @@ def _is_below(href: str, place: str) -> bool:
     return href == place or href.startswith(place.rstrip("/") + "/")
 
 
-def _utc(said: str) -> datetime:
-    parsed = dateutil.parser.isoparse(said)
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
+def _time(said: str) -> datetime:
+    return as_utc(dateutil.parser.isoparse(said))

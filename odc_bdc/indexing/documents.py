@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from eodatasets3.model import ODC_DATASET_SCHEMA_URL
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.crs import eo3_crs, same_crs
 from odc_bdc.indexing.raster import RasterFile, is_local
+from odc_bdc.indexing.whole_file import whole_file
 
 if TYPE_CHECKING:
     import uuid
@@ -107,29 +108,23 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
     SceneError
         If the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as e:
-        raise SceneError(
-            f"{path}: cannot be written: {e.strerror}; give another folder with --out"
-        ) from e
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            # The serialiser of eodatasets3 takes ten times as long.
-            yaml.dump(
-                dict(document),
-                stream,
-                Dumper=_Dumper,
-                sort_keys=False,
-                allow_unicode=True,
-                default_flow_style=None,  # lists of numbers on one line
-            )
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with ExitStack() as opened:
+        try:
+            stream = opened.enter_context(whole_file(path))
+        except OSError as e:
+            raise SceneError(
+                f"{path}: cannot be written: {e.strerror}; give another folder with --out"
+            ) from e
+        os.fchmod(stream.fileno(), 0o644)
+        # The serialiser of eodatasets3 takes ten times as long.
+        yaml.dump(
+            dict(document),
+            stream,
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,  # lists of numbers on one line
+        )
 
 
 def _path(href: str, location: Path | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from odc_bdc.indexing.item_grid import (
     shown,
     size_of,
 )
+from odc_bdc.indexing.moment import as_utc
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -270,9 +271,7 @@ def _time(properties: Mapping[str, Any], key: str, where: str) -> datetime | Non
     if text is None or text == "":
         return None
     try:
-        parsed = _parse_time(text)
-        # STAC wants a zone; BDC's older items have none and mean UTC.
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return as_utc(_parse_time(text))
     except (ValueError, TypeError, OverflowError) as e:
         raise SceneError(f"{where}: {key}: {shown(text)} is not a date") from e
 

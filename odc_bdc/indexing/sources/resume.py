@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from odc_bdc.errors import InvalidValueError, SourceError
+from odc_bdc.indexing.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +103,9 @@ class Resume:
 
     def _write(self, place: Place) -> None:
         state = {"search": self._search, "source": place.source, "next": place.link}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         # A killed run leaves the state of before, or this one, and no half of one.
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(state, file)
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(self.path) as file:
+            json.dump(state, file)
 
 
 def _is_state(state: Any) -> bool:

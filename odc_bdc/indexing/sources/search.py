@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from odc_bdc.errors import InvalidValueError, did_you_mean
 from odc_bdc.grid import Area, BBox, area_in
+from odc_bdc.indexing.moment import as_utc
 from odc_bdc.naming import ItemName
 
 Moment: TypeAlias = datetime | date | str | None
@@ -225,10 +226,10 @@ def _ends(moment: Moment) -> tuple[datetime | None, datetime | None]:
     if moment in {None, "", ".."}:
         return None, None
     if isinstance(moment, datetime):
-        return _utc(moment), _utc(moment)
+        return as_utc(moment), as_utc(moment)
     text = str(moment)
     try:
-        start = _utc(dateutil.parser.isoparse(text))
+        start = as_utc(dateutil.parser.isoparse(text))
         if not (day := _DAY.fullmatch(text)):
             return start, start
         if day["day"]:
@@ -244,11 +245,6 @@ def _ends(moment: Moment) -> tuple[datetime | None, datetime | None]:
     return start, following - timedelta(seconds=1)
 
 
-def _utc(when: datetime) -> datetime:
-    # STAC wants a zone; BDC's older items have none and mean UTC.
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-
-
 def _zulu(when: datetime) -> str:
     return when.replace(tzinfo=None).isoformat() + "Z"
 
@@ -259,7 +255,7 @@ def _in_time(
     only = properties.get("datetime")
     try:
         start, end = (
-            _utc(dateutil.parser.isoparse(str(properties.get(name) or only)))
+            as_utc(dateutil.parser.isoparse(str(properties.get(name) or only)))
             for name in ("start_datetime", "end_datetime")
         )
     except (ValueError, OverflowError):
