@@ -1,6 +1,5 @@
 """From a source over the index to pixels: servers, folders without STAC, what a search covers."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,18 +12,13 @@ import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from stac_server import StacServer
 
 from odc_bdc import OdcBdcError
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import IngestRecipe, Search, add_products, find_recipe, index_collection
 from odc_bdc.product import product_document
 from odc_bdc.scenes import make_scenes
-
-_spec = importlib.util.spec_from_file_location(
-    "stac_server", Path(__file__).with_name("stac_server.py")
-)
-stac_server = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stac_server)
 
 RECIPE = find_recipe("cb4_wfi_l4_sr")
 BANDS = ["BAND13", "BAND16", "CMASK"]
@@ -68,7 +62,7 @@ def command(index, *arguments):
 @pytest.mark.parametrize("style", ["1.0", "0.9"])
 def test_from_an_api_to_pixels(clean, index, items, style):
     program = Path(sys.executable).with_name("odc-bdc")
-    with stac_server.StacServer(items, style) as server:
+    with StacServer(items, style) as server:
         server.most = 5
         server.faults = ["503", None, "dropped", "429", None]
         done = command(
@@ -97,7 +91,7 @@ def test_from_an_api_to_pixels(clean, index, items, style):
 
 
 def test_what_an_api_lost_is_archived_where_the_search_reaches(clean, items):
-    with stac_server.StacServer(items) as server:
+    with StacServer(items) as server:
         for item in items:
             href = f"{server.url}/collections/x/{item['id']}"
             item["links"] = [{"rel": "self", "href": href}]
@@ -138,7 +132,7 @@ def test_a_run_that_was_killed_goes_on_at_its_page(clean, items, tmp_path):
         if len(seen) == 11:
             raise KeyboardInterrupt
 
-    with stac_server.StacServer(items) as server:
+    with StacServer(items) as server:
         server.most = 4
         with pytest.raises(KeyboardInterrupt):
             index_collection(
@@ -165,7 +159,7 @@ def test_scenes_of_a_sibling_product_are_passed_over(clean, items):
         },
         "half",
     )
-    with stac_server.StacServer(items) as server:
+    with StacServer(items) as server:
         done = index_collection(clean, recipe, [server.url])
     assert not done.counts
     with pytest.raises(OdcBdcError, match="names no source: give one"):

@@ -1,7 +1,6 @@
 """Items from a STAC API that is really asked over HTTP, whatever the server does."""
 
 import gzip
-import importlib.util
 import json
 import logging
 import os
@@ -10,25 +9,19 @@ import traceback
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import fsspec
 import pystac_client
 import pytest
 import shapely
+import stac_server
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from stac_server import FAULTS, STYLES, StacServer
 
 from odc_bdc import OdcBdcError
 from odc_bdc.indexing.sources import AccessToken, Patience, Progress, Resume, Search, find_items
-
-_spec = importlib.util.spec_from_file_location(
-    "stac_server", Path(__file__).with_name("stac_server.py")
-)
-stac_server = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stac_server)
-StacServer, STYLES, FAULTS = stac_server.StacServer, stac_server.STYLES, stac_server.FAULTS
 
 COLLECTION = "CB4_64_16D_STK-1"
 TILES = ("021027", "022024", "020022")
