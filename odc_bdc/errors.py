@@ -6,10 +6,11 @@ Every error is also the builtin that a caller would expect, so `except ValueErro
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from uuid import UUID
 
 
 class OdcBdcError(Exception):
@@ -26,6 +27,23 @@ class UnknownNameError(OdcBdcError, LookupError):
 
 class SceneError(OdcBdcError, OSError):
     """A scene or one of its files cannot be used; the message names it and the reason."""
+
+
+class UnreadableSceneError(SceneError):
+    """A file of a scene cannot be read; an image may be made without the scene.
+
+    Attributes
+    ----------
+    scene
+        Id of the scene's dataset.
+    """
+
+    def __init__(self, message: str, scene: UUID) -> None:
+        super().__init__(message)
+        self.scene = scene
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, UUID]]:
+        return type(self), (str(self), self.scene)
 
 
 class SourceError(OdcBdcError, OSError):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from odc_bdc.building.tile import composite_tile
 from odc_bdc.building.writing import document_path, remove_partial, write_image
 from odc_bdc.errors import OdcBdcError
 from odc_bdc.indexing import Failure, add_document, archive
@@ -41,7 +40,7 @@ def build_task(task: CompositeTask, root: Path, processed: datetime) -> Path:
     """
     path = document_path(task, root)
     if not path.is_file():
-        write_image(task, composite_tile(task), root, processed=processed)
+        write_image(task, root, processed=processed)
     return path
 
 

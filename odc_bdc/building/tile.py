@@ -22,6 +22,7 @@ from odc_bdc.compositing import (
     scene_order,
 )
 from odc_bdc.compositing.checking import CLASSES
+from odc_bdc.errors import SceneError, UnreadableSceneError
 from odc_bdc.quality import CLEAR, dilate
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
 
     Raises
     ------
-    SceneError
+    UnreadableSceneError
         If a file of a scene cannot be read.
     """
     cube, geobox = task.cube, task.geobox
@@ -139,7 +140,10 @@ class _TileReader:
         wide, inner = _widened(window, self._margin, tuple(self._geobox.shape))
         out: dict[str, npt.NDArray[Any]] = {}
         for scene in group:
-            pixels = {name: self._read(scene, name, self._geobox[wide]) for name in names}
+            try:
+                pixels = {name: self._read(scene, name, self._geobox[wide]) for name in names}
+            except SceneError as e:
+                raise UnreadableSceneError(str(e), scene.id) from e
             if not out:
                 out = pixels
                 continue

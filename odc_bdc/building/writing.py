@@ -9,12 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pystac
 import shapely.geometry
 
-from odc_bdc.cog import write_cog
+from odc_bdc.building.image import ImageSummary, write_bands
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing import dataset_document, read_header, write_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
@@ -41,33 +39,31 @@ def document_path(task: CompositeTask, root: Path) -> Path:
     return image_folder(task, root) / f"{task.item_id}{DOCUMENT_SUFFIX}"
 
 
-def write_image(
-    task: CompositeTask,
-    image: Mapping[str, npt.NDArray[Any]],
-    root: Path,
-    *,
-    processed: datetime,
-) -> Path:
-    """Write a task's image and publish its folder by one rename; give its EO3 document's path.
+def write_image(task: CompositeTask, root: Path, *, processed: datetime) -> Path:
+    """Compute and write a task's image, and publish its folder by one rename.
 
     Parameters
     ----------
-    image
-        Array (y, x) by name, from `composite_tile`.
     processed
         Time of processing, for the documents.
+
+    Returns
+    -------
+    pathlib.Path
+        Of the EO3 document.
 
     Raises
     ------
     SceneError
-        If `root` cannot be written, a full disk included; nothing stays behind then.
+        If a scene cannot be read, or `root` cannot be written, a full disk included; nothing stays
+        behind then.
     """
     final = image_folder(task, root)
     partial = _partial_root(root) / f"{task.id}.{os.getpid()}"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write_files(task, image, partial, processed)
+        _write_files(task, partial, processed)
         final.parent.mkdir(parents=True, exist_ok=True)
         _publish(partial, final)
     except OSError as e:
@@ -108,25 +104,11 @@ def _publish(partial: Path, final: Path) -> None:
             raise
 
 
-def _write_files(
-    task: CompositeTask,
-    image: Mapping[str, npt.NDArray[Any]],
-    folder: Path,
-    processed: datetime,
-) -> None:
-    files = {}
-    for measurement in task.cube.outputs:
-        path = folder / f"{task.item_id}_{measurement.name}.tif"
-        write_cog(
-            path,
-            image[measurement.name],
-            task.geobox,
-            nodata=measurement.missing,
-            description=measurement.name,
-        )
-        files[measurement.name] = read_header(str(path))
+def _write_files(task: CompositeTask, folder: Path, processed: datetime) -> None:
+    summary = write_bands(task, folder)
+    files = {name: read_header(str(path)) for name, path in summary.files.items()}
     location = folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
-    properties = _properties(task, image, processed)
+    properties = _properties(task, summary, processed)
     document = dataset_document(
         dataset_id=task.id,
         product=task.cube.name,
@@ -142,11 +124,8 @@ def _write_files(
     item.save_object(include_self_link=False, dest_href=str(item_path))
 
 
-def _properties(
-    task: CompositeTask, image: Mapping[str, npt.NDArray[Any]], processed: datetime
-) -> dict[str, Any]:
-    seen = int(np.count_nonzero(image["TOTALOB"]))
-    clear = int(np.count_nonzero(image["CLEAROB"]))
+def _properties(task: CompositeTask, summary: ImageSummary, processed: datetime) -> dict[str, Any]:
+    seen, clear = summary.seen, summary.clear
     cube = task.cube
     properties = {
         "datetime": task.period.start_datetime,
