@@ -26,6 +26,7 @@ from odc_bdc.indexing.item_grid import (
     size_of,
 )
 from odc_bdc.indexing.moment import as_utc
+from odc_bdc.indexing.sources.search import TILE_NAMES
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -298,8 +299,8 @@ def _parse_time(text: str) -> datetime:
 
 
 def _tile(properties: Mapping[str, Any], where: str, name: str) -> str | None:
-    # The BDC's items of 2020 and 2021 have `bdc:tile`, later ones a list.
-    for key in (name, "bdc:tiles", "bdc:tile"):
+    # The BDC's items of 2020 and 2021 have one tile, later ones a list.
+    for key in (name, *TILE_NAMES):
         value = properties.get(key)
         if isinstance(value, list):
             value = value[0] if value else None

@@ -526,6 +526,7 @@ def test_tokens_do_not_get_into_documents():
         ("/data/a/item.json", "/vsicurl/https://example.org/x.tif", "https://example.org/x.tif"),
         ("/data/a/item.json", "./b c/../x y.tif", "file:///data/a/x%20y.tif"),
         ("/data/a/item.json", "/data/x.tif", "file:///data/x.tif"),
+        ("/data/a/item.json", "file:///data/x%20y.tif", "file:///data/x%20y.tif"),
     ],
 )
 def test_hrefs_are_made_absolute(base, href, path):
