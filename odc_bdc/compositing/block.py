@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from odc_bdc.compositing import kernels
 from odc_bdc.compositing.functions import Observations
+from odc_bdc.compositing.kernels import Stack
 from odc_bdc.cube import DATASOURCE, PROVENANCE, Measurement
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import CompositeFunction, Rounding
@@ -77,14 +78,14 @@ class Composited:
 
 
 def composite_block(
-    bands: Mapping[str, npt.NDArray[Any]],
-    quality: npt.NDArray[Any],
+    bands: Mapping[str, Stack],
+    quality: Stack,
     how: CompositeBlock,
     *,
     days_of_year: Sequence[int] | npt.NDArray[Any],
     order: Sequence[int] | npt.NDArray[Any],
     datasources: Sequence[int] | npt.NDArray[Any] | None = None,
-    classes: npt.NDArray[np.uint8] | None = None,
+    classes: Stack | None = None,
     threads: int = 1,
 ) -> Composited:
     """Composite the observations of one period.
@@ -98,7 +99,7 @@ def composite_block(
     ----------
     bands
         Arrays (time, y, x) by name, of the types in `kernels.DTYPES`; NaN is no data. No time is
-        allowed: the image is empty then.
+        allowed: the image is empty then. Here and below, a list of images (y, x) is as good.
     quality
         Integer array (time, y, x) of the quality band.
     how
@@ -128,35 +129,40 @@ def composite_block(
     InvalidValueError
         If shapes or types do not fit.
     """
-    codes, table = _codes(quality, classes, how.quality)
+    codes, table = quality_codes(quality, classes, how.quality)
     asked: Any = {"how": how, "order": order, "threads": threads}
     picked, image = _in_one_pass(bands, codes, table, **asked)
     if image is None:
-        picked, image = _step_by_step(bands, quality, codes, table, **asked)
+        joined = {name: np.asarray(band) for name, band in bands.items()}
+        picked, image = _step_by_step(joined, np.asarray(quality), codes, table, **asked)
     if picked is None:
         return image
     known = how.nodata.get(how.quality.band)
     chosen = kernels.gather(_gatherable(quality), picked, nodata=known, threads=threads)
-    image.bands[how.quality.band] = chosen.astype(quality.dtype, copy=False)
+    image.bands[how.quality.band] = chosen.astype(_dtype(quality), copy=False)
     provenance = auxiliary_of(days_of_year, picked, PROVENANCE)
     source = None if datasources is None else auxiliary_of(datasources, picked, DATASOURCE)
     return replace(image, provenance=provenance, datasource=source)
 
 
-def _codes(
-    quality: npt.NDArray[Any], classes: npt.NDArray[np.uint8] | None, policy: QualityPolicy
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Give codes of 8 or 16 bits, and the class of each."""
+def quality_codes(
+    quality: Stack, classes: Stack | None, policy: QualityPolicy
+) -> tuple[Stack, npt.NDArray[np.uint8]]:
+    """Give codes of 8 or 16 bits, and the class of each; of `classes`, if they are known."""
     if classes is not None:
         return classes, _CLASSES
-    if policy.saturation is None and not policy.margin and quality.dtype.itemsize <= 2:
-        return quality, policy.table(quality.dtype)
-    return dilate(policy.classify(quality), policy.margin), _CLASSES
+    if policy.saturation is None and not policy.margin and _dtype(quality).itemsize <= 2:
+        return quality, policy.table(_dtype(quality))
+    return dilate(policy.classify(np.asarray(quality)), policy.margin), _CLASSES
+
+
+def _dtype(stack: Stack) -> np.dtype[Any]:
+    return stack.dtype if isinstance(stack, np.ndarray) else stack[0].dtype
 
 
 def _in_one_pass(
-    bands: Mapping[str, npt.NDArray[Any]],
-    codes: npt.NDArray[Any],
+    bands: Mapping[str, Stack],
+    codes: Stack,
     table: npt.NDArray[np.uint8],
     *,
     how: CompositeBlock,
@@ -165,7 +171,7 @@ def _in_one_pass(
 ) -> tuple[npt.NDArray[Any] | None, Composited | None]:
     """Composite without masks in memory, if the function is one of those that a kernel fuses."""
     asked = _asked(how, order)
-    if asked is None or how.mask or len({band.dtype for band in bands.values()}) > 1:
+    if asked is None or how.mask or len({_dtype(band) for band in bands.values()}) > 1:
         return None, None
     nodata = [how.nodata.get(name) for name in bands]
     found = kernels.composites(codes, table, list(bands.values()), nodata, **asked, threads=threads)
@@ -188,7 +194,7 @@ def _asked(how: CompositeBlock, order: Sequence[int] | npt.NDArray[Any]) -> dict
 def _step_by_step(
     bands: Mapping[str, npt.NDArray[Any]],
     quality: npt.NDArray[Any],
-    codes: npt.NDArray[Any],
+    codes: Stack,
     table: npt.NDArray[np.uint8],
     *,
     how: CompositeBlock,
@@ -250,8 +256,9 @@ def import_function(path: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", getattr(import_module(module), name))
 
 
-def _gatherable(quality: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return quality if quality.dtype.name in kernels.DTYPES else quality.astype(np.int32)
+def _gatherable(quality: Stack) -> Stack:
+    known = _dtype(quality).name in kernels.DTYPES
+    return quality if known else np.asarray(quality).astype(np.int32)
 
 
 def saturated_count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-Count = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
-Run = Callable[[list[npt.NDArray[Any]], npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]
+from odc_bdc.compositing.kernels import Stack
+
+Count = Callable[[Stack], npt.NDArray[np.int64]]
+Run = Callable[[list[Stack], npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]
 
 
 def over_time(
@@ -26,7 +28,7 @@ def over_time(
     Parameters
     ----------
     run
-        Is given the bands as C-ordered arrays (time, y, x) of one spatial chunk, and `whole`; gives
+        Is given the bands of one spatial chunk, each a `Stack` in C order, and `whole`; gives
         arrays (y, x).
     bands
         Dims (time, y, x), eager or dask with chunks of any size.
@@ -54,8 +56,7 @@ def count_per_time(count: Count, band: xr.DataArray) -> xr.DataArray:
     Parameters
     ----------
     count
-        Is given the band as an array (time, y, x) of one spatial chunk; gives one number for each
-        time.
+        Is given the band of one spatial chunk, a `Stack`; gives one number for each time.
     band
         Dims (time, y, x), eager or dask.
 
@@ -150,13 +151,15 @@ def _graph(tasks: Mapping[Any, Any], name: str, inputs: Sequence[Any]) -> Any:
 def _run(
     run: Run, parts: list[list[npt.NDArray[Any]]], whole: npt.NDArray[Any]
 ) -> Sequence[npt.NDArray[Any]]:
-    return run([_joined(times) for times in parts], whole)
+    return run([_images(times) for times in parts], whole)
 
 
 def _count(count: Count, parts: list[list[npt.NDArray[Any]]]) -> npt.NDArray[np.int64]:
-    return count(_joined(parts[0]))
+    return count(_images(parts[0]))
 
 
-def _joined(times: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Join the times of a chunk."""
-    return np.ascontiguousarray(np.concatenate(times) if len(times) > 1 else times[0])
+def _images(times: list[npt.NDArray[Any]]) -> Stack:
+    """Give the images of a chunk, which the chunks along time hold one or several each of."""
+    if len(times) == 1:
+        return np.ascontiguousarray(times[0])
+    return [np.ascontiguousarray(image) for block in times for image in block]

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import CompositeBlock, Composited, Mask
+from odc_bdc.compositing import kernels
+from odc_bdc.compositing.block import CompositeBlock, Composited, Mask, quality_codes
 from odc_bdc.compositing.checking import CLASSES, check_scenes
 from odc_bdc.compositing.chunks import count_per_time, over_time
 from odc_bdc.compositing.functions import empty_value
@@ -20,7 +21,7 @@ from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube.measurement import usual_auxiliary
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import CompositeFunction, Rounding, composite_function
-from odc_bdc.quality import CLEAR, QualityPolicy, dilate
+from odc_bdc.quality import QualityPolicy, dilate
 from odc_bdc.timeline import Period, Timeline
 
 
@@ -286,7 +287,7 @@ def _composite_period(
     order = np.argsort(rank) if rank[0] >= 0 else dated_order(how.function, times, period)
     n_clear, n_pixels = _clear_pixels(ds, how, needed=order is None)
 
-    def run(stacks: list[npt.NDArray[Any]], counts: Any) -> list[npt.NDArray[Any]]:
+    def run(stacks: list[kernels.Stack], counts: Any) -> list[npt.NDArray[Any]]:
         codes, *others = stacks
         known = {"classes": others.pop()} if classes else {}
         image = make(
@@ -315,16 +316,15 @@ def _clear_pixels(ds: xr.Dataset, how: CompositeBlock, *, needed: bool) -> tuple
     if not needed:
         return xr.zeros_like(ds["time"], int), n_pixels
     classes = CLASSES in ds.data_vars
-    known = partial(np.equal, CLEAR) if classes else how.quality.is_clear
-    counted = count_per_time(partial(_count_true, known), ds[CLASSES] if classes else quality)
-    return counted, n_pixels
+    count = partial(_count_clear, how.quality, classes=classes)
+    return count_per_time(count, ds[CLASSES] if classes else quality), n_pixels
 
 
-def _count_true(
-    is_true: Callable[..., npt.NDArray[np.bool_]], band: npt.NDArray[Any]
+def _count_clear(
+    policy: QualityPolicy, band: kernels.Stack, *, classes: bool
 ) -> npt.NDArray[np.int64]:
-    """Count pixels of each time, one time after the other lest a mask of all fills the memory."""
-    return np.array([np.count_nonzero(is_true(scene)) for scene in band], np.int64)
+    """Count the clear pixels of each time in the quality band, or in what it means."""
+    return kernels.count_clear(*quality_codes(band, band if classes else None, policy))
 
 
 def _empty(image: xr.Dataset, start: np.datetime64) -> xr.Dataset:

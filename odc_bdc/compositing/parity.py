@@ -20,6 +20,7 @@ from odc_bdc.compositing.block import (
     composite_block,
     saturated_count,
 )
+from odc_bdc.compositing.kernels import Stack
 from odc_bdc.cube import DATASOURCE, PROVENANCE
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.quality import QualityPolicy
@@ -50,8 +51,8 @@ def block_function(parity: Parity | None, how: CompositeBlock) -> Callable[..., 
 
 
 def composite_parity(
-    bands: Mapping[str, npt.NDArray[Any]],
-    quality: npt.NDArray[Any],
+    bands: Mapping[str, Stack],
+    quality: Stack,
     how: CompositeBlock,
     *,
     days_of_year: Sequence[int] | npt.NDArray[Any],
@@ -69,7 +70,7 @@ def composite_parity(
     Parameters
     ----------
     bands
-        Integer arrays (time, y, x) by name.
+        Integer arrays (time, y, x) by name, or lists of images (y, x).
     quality
         Integer array (time, y, x) of the quality band; `correct_quality` does what cube-builder
         does to it when it sees scenes for the first time.
@@ -103,25 +104,26 @@ def composite_parity(
     Counts beyond 255 stay 255, and medians are computed in the band's own type (ADR 8).
     """
     _check(how)
-    policy = how.quality
-    listed, spoilt = _read(quality, policy)
+    policy, codes = how.quality, np.asarray(quality)
+    stacks = {name: np.asarray(band) for name, band in bands.items()}
+    listed, spoilt = _read(codes, policy)
 
     def clear(band: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
         # A clear quality comes last, so it wins over the band's nodata.
         return listed | ~(spoilt if nodata is None else spoilt | (band == nodata))
 
-    clear_quality = clear(quality, policy.nodata)
-    counts = saturated_count(clear_quality), saturated_count(policy.has_data(quality))
+    clear_quality = clear(codes, policy.nodata)
+    counts = saturated_count(clear_quality), saturated_count(policy.has_data(codes))
     if how.function.name == "MED":
-        nodata = {name: how.nodata.get(name) for name in bands}
-        medians = {n: _median(b, clear(b, nodata[n]), nodata[n]) for n, b in bands.items()}
+        nodata = {name: how.nodata.get(name) for name in stacks}
+        medians = {n: _median(b, clear(b, nodata[n]), nodata[n]) for n, b in stacks.items()}
         return Composited(medians, *counts)
     out = {}
-    for name, band in bands.items():
+    for name, band in stacks.items():
         empty = how.nodata.get(name)
         out[name] = _take(band, _pick(band, clear(band, empty), empty, order), empty)
-    picked = _pick(quality, clear_quality, policy.nodata, order)
-    out[policy.band] = _take(quality, picked, policy.nodata)
+    picked = _pick(codes, clear_quality, policy.nodata, order)
+    out[policy.band] = _take(codes, picked, policy.nodata)
     provenance = auxiliary_of(days_of_year, picked, PROVENANCE)
     source = None if datasources is None else auxiliary_of(datasources, picked, DATASOURCE)
     return Composited(out, *counts, provenance, source)

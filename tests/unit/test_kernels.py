@@ -273,6 +273,61 @@ def test_one_pass_gives_what_the_single_functions_give(given_scenes, rounding, w
         np.testing.assert_array_equal(out.picked, picked)
 
 
+def scattered(stack, rng):
+    """Give images of a stack that were allocated one by one, some of them in another layout."""
+    layouts = [
+        np.copy,
+        np.asfortranarray,
+        lambda image: image.repeat(2, axis=1)[:, ::2],
+        lambda image: image.repeat(2, axis=0)[::2],
+    ]
+    return [layouts[rng.choice(4, p=[0.7, 0.1, 0.1, 0.1])](image) for image in stack]
+
+
+@some
+@given(given_scenes=scenes().filter(lambda found: len(found[2])), seed=st.integers(0, 99))
+def test_images_that_lie_apart_give_what_a_stack_gives(given_scenes, seed):
+    bands, nodata, quality = given_scenes
+    rng = np.random.default_rng(seed)
+    how = {"median": "trunc", "mean": "half_even", "order": rng.permutation(len(quality))}
+    apart, codes = [scattered(band, rng) for band in bands], scattered(quality, rng)
+    one = kernels.composites(quality, TABLE, bands, nodata, **how)
+    other = kernels.composites(codes, TABLE, apart, nodata, **how)
+    for name in ("median", "mean", "first", "clearob", "totalob", "picked"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(one, name))
+    seen, scanned = (
+        kernels.observe(q, TABLE, b, nodata) for q, b in ((quality, bands), (codes, apart))
+    )
+    for name in ("clear", "has_data", "clearob", "totalob"):
+        np.testing.assert_array_equal(getattr(scanned, name), getattr(seen, name))
+    taken = kernels.gather(apart[0], one.picked, nodata=nodata[0])
+    np.testing.assert_array_equal(taken, one.first[0])
+
+
+def test_images_of_a_list_are_alike():
+    image, codes = np.zeros((3, 4), np.int16), np.zeros((2, 3, 4), np.uint8)
+    for other in (np.zeros((4, 3), np.int16), np.zeros((3, 4, 1), np.int16)):
+        with pytest.raises((InvalidValueError, ValueError)):
+            kernels.composites(codes, TABLE, [[image, other]], [None])
+    with pytest.raises(InvalidValueError, match="band 0 is int64"):
+        kernels.composites(codes, TABLE, [[image.astype("int64")] * 2], [None])
+    with pytest.raises(
+        InvalidValueError, match=r"band 0 has shape \(3, 3, 4\), quality \(2, 3, 4\)"
+    ):
+        kernels.composites(codes, TABLE, [[image] * 3], [None])
+
+
+@some
+@given(given_scenes=scenes(), wide=st.booleans())
+def test_clear_pixels_of_each_time_are_counted(given_scenes, wide):
+    quality = given_scenes[2].astype(np.uint16 if wide else np.uint8)
+    wanted = CMASK.is_clear(quality).sum(axis=(1, 2))
+    table = CMASK.table(quality.dtype)
+    np.testing.assert_array_equal(kernels.count_clear(quality, table), wanted)
+    if len(quality):
+        np.testing.assert_array_equal(kernels.count_clear(list(quality), table), wanted)
+
+
 def test_more_bands_than_a_kernel_takes_at_once():
     rng = np.random.default_rng(0)
     bands = [values_of("int16", (5, 3, 20), rng, wild=False) for _ in range(17)]

@@ -2,7 +2,8 @@
 
 They know no xarray, no datacube and no cube. A stack is an array (time, y, x) in the band's own
 dtype, one of `DTYPES`; results are (y, x). Stacks in C order are used as they are; others are
-copied once, for a kernel over strided memory would be several times slower.
+copied once, for a kernel over strided memory would be several times slower. A list of images (y, x)
+is a stack, too; `composites`, `observe`, `count_clear` and `gather` do not join it.
 
 Two ways lead to a composite:
 
@@ -16,6 +17,7 @@ at these positions, `of_time` what belongs to a time (day of the year, number of
 
 ================ ==================================================
 `observe`        masks, and numbers of observations
+`count_clear`    of each time, by the quality band alone
 `composites`     several composites in one pass
 `median`         `percentiles`, `mean`, `minimum`, `maximum`,
                  `value_range`, `std`, `count`
@@ -38,6 +40,7 @@ comparators are vector instructions, in the band's own type; see `strips`, `netw
 
 from odc_bdc.compositing.kernels.arrays import DTYPES, over_pixels
 from odc_bdc.compositing.kernels.geometric import Geomedian, geomedian
+from odc_bdc.compositing.kernels.images import Stack
 from odc_bdc.compositing.kernels.moments import (
     count,
     maximum,
@@ -46,7 +49,7 @@ from odc_bdc.compositing.kernels.moments import (
     std,
     value_range,
 )
-from odc_bdc.compositing.kernels.observing import Observed, observe
+from odc_bdc.compositing.kernels.observing import Observed, count_clear, observe
 from odc_bdc.compositing.kernels.onepass import Composites, composites
 from odc_bdc.compositing.kernels.ordering import median, percentiles
 from odc_bdc.compositing.kernels.picking import best, first, gather, of_time
@@ -57,9 +60,11 @@ __all__ = [
     "Composites",
     "Geomedian",
     "Observed",
+    "Stack",
     "best",
     "composites",
     "count",
+    "count_clear",
     "first",
     "gather",
     "geomedian",

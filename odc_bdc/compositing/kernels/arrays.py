@@ -36,9 +36,14 @@ def flat(stack: npt.ArrayLike, what: str, dtypes: Sequence[str] = DTYPES) -> npt
     if native.name not in dtypes:
         raise InvalidValueError(f"{what} is {native}; known: {', '.join(dtypes)}")
     times, height, width = array.shape
+    check_times(times, what)
+    return read_only(array.reshape(times, height * width), native)
+
+
+def check_times(times: int, what: str) -> None:
+    """See that counts and positions along time can be held."""
     if times > _MOST_TIMES:
         raise InvalidValueError(f"{what} has {times} times; {_MOST_TIMES} are the most")
-    return read_only(array.reshape(times, height * width), native)
 
 
 def read_only(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
 from odc_bdc.compositing.kernels.blocks import STRIP
+from odc_bdc.compositing.kernels.images import Images, images, pixels_at
 from odc_bdc.compositing.kernels.jit import kernel
 from odc_bdc.compositing.kernels.strips import (
     clear_tallies,
     data_row,
+    decode,
     observe_row,
     store_count,
     tallies,
@@ -64,13 +66,13 @@ def observe(
     Parameters
     ----------
     quality
-        (time, y, x), integer of 8 or 16 bits.
+        (time, y, x), integer of 8 or 16 bits; or a list of images (y, x), which are not joined.
     table
         What the values of `quality` mean, by their bits read as unsigned: uint8 (256,) or
         (65536,), 0 nodata, 1 seen, 2 clear; from `odc_bdc.quality.QualityPolicy.table`. Pixels of
         a wider type may be classed before, and given as 0, 1, 2 with a table that says the same.
     bands
-        Arrays of the same shape and of any of `DTYPES`.
+        Arrays, or lists of images, of the same shape and of any of `DTYPES`.
     nodata
         Of each band; None if it has none.
     threads
@@ -85,13 +87,13 @@ def observe(
     -----
     Rules: Semantics, "Observation" and "Counts" (`docs/why/semantics.md`).
     """
-    shape = np.shape(quality)
     codes, meaning = quality_codes(quality, table)
-    source = data_source(bands, nodata, shape, threads=threads)
-    has_data, clear = (np.empty(codes.shape, np.uint8) for _ in range(2))
-    clearob, totalob = (np.empty(codes.shape[1], np.uint8) for _ in range(2))
-    run = partial(_observe, codes, meaning, source, has_data, clear, clearob, totalob)
-    arrays.over_pixels(run, codes.shape[1], threads)
+    stacks, shape, pixels = band_images(bands, codes.shape), codes.shape, codes.pixels
+    source = data_source(stacks, nodata, threads=threads)
+    has_data, clear = (np.empty((shape[0], pixels), np.uint8) for _ in range(2))
+    clearob, totalob = (np.empty(pixels, np.uint8) for _ in range(2))
+    run = partial(_observe, codes.table, meaning, source, has_data, clear, clearob, totalob)
+    arrays.over_pixels(run, pixels, threads)
     return Observed(
         clear.view(np.bool_).reshape(shape),
         has_data.view(np.bool_).reshape(shape),
@@ -100,20 +102,44 @@ def observe(
     )
 
 
+def count_clear(quality: npt.ArrayLike, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Count the pixels of each time that the quality calls clear, whatever the bands hold.
+
+    Parameters
+    ----------
+    quality, table
+        As of `observe`.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 (time,).
+
+    Raises
+    ------
+    InvalidValueError
+        As of `observe`.
+    """
+    codes, meaning = quality_codes(quality, table)
+    out = np.zeros(codes.shape[0], np.int64)
+    _count_clear(codes.table, meaning, codes.pixels, out)
+    return out
+
+
 def quality_codes(
     quality: npt.ArrayLike, table: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...]]:
-    """Give a quality band as unsigned (time, pixels), and what it means, as kernels take them."""
-    codes = arrays.flat(quality, "quality", ("uint8", "int8", "uint16", "int16"))
-    size = 256**codes.dtype.itemsize
+) -> tuple[Images, tuple[npt.NDArray[Any], ...]]:
+    """Give a quality band as unsigned images, and what it means, as kernels take it."""
+    codes = images(quality, "quality", ("uint8", "int8", "uint16", "int16"))
+    size = 256**codes.like.itemsize
     if np.shape(table) != (size,):
         raise InvalidValueError(
-            f"the table of {codes.dtype} quality has {size} entries, not {np.shape(table)}"
+            f"the table of {codes.like.dtype} quality has {size} entries, not {np.shape(table)}"
         )
     if np.max(table) > CLEAR:
         raise InvalidValueError(f"a quality table holds 0, 1 and 2, not {np.max(table)}")
-    unsigned = codes.view(f"uint{8 * codes.dtype.itemsize}")
-    return unsigned, (arrays.read_only(table, np.uint8), *_runs(table, unsigned.dtype))
+    unsigned = replace(codes, like=codes.like.view(f"uint{8 * codes.like.itemsize}"))
+    return unsigned, (arrays.read_only(table, np.uint8), *_runs(table, unsigned.like.dtype))
 
 
 def _runs(table: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
@@ -131,19 +157,31 @@ def _runs(table: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> tuple[Any, Any,
     return low.astype(dtype), width.astype(dtype), bits.astype(np.uint8)
 
 
-Source = tuple[tuple[npt.NDArray[Any], ...], int, npt.NDArray[Any], npt.NDArray[Any], Any]
-"""Bands of one dtype, their number, nodata values, which have none, and what others say."""
+def band_images(bands: Sequence[npt.ArrayLike], shape: tuple[int, ...]) -> list[Images]:
+    """Give bands as images of the shape of the quality band."""
+    out = [images(band, f"band {i}") for i, band in enumerate(bands)]
+    if not out:
+        raise InvalidValueError("no band is given")
+    for i, band in enumerate(out):
+        if band.shape != shape:
+            raise InvalidValueError(f"band {i} has shape {band.shape}, quality {shape}")
+    return out
+
+
+Source = tuple[
+    npt.NDArray[np.int64], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8], Any
+]
+"""Addresses and `like` of bands of one dtype, nodata values, which have none, what others say."""
 
 
 def data_source(
-    bands: Sequence[npt.ArrayLike],
+    bands: Sequence[Images],
     nodata: Sequence[float | None],
-    shape: tuple[int, ...],
     *,
     known: npt.ArrayLike | None = None,
     threads: int = 1,
 ) -> Source:
-    """Give what a kernel needs to tell where there is data.
+    """Give what a kernel needs to tell where there is data, as long as the bands are held.
 
     A kernel takes bands of one dtype. Those of the first band's dtype become it; what the others
     say is worked out here, and joins `known`, a mask of what has data elsewhere.
@@ -152,32 +190,29 @@ def data_source(
         raise InvalidValueError(f"{len(nodata)} nodata values are given for {len(bands)} bands")
     groups: dict[Any, list[int]] = {}
     for i, band in enumerate(bands):
-        groups.setdefault(np.asarray(band).dtype, []).append(i)
-    if not groups:
-        raise InvalidValueError("no band is given")
+        groups.setdefault(band.like.dtype, []).append(i)
     first, *others = groups.values()
     for group in others:
-        source = _source([bands[i] for i in group], [nodata[i] for i in group], shape, known)
-        has_data = np.empty((shape[0], shape[1] * shape[2]), np.uint8)
-        arrays.over_pixels(partial(_has_data, source, has_data), has_data.shape[1], threads)
-        known = has_data.reshape(shape)
-    return _source([bands[i] for i in first], [nodata[i] for i in first], shape, known)
+        source = _source([bands[i] for i in group], [nodata[i] for i in group], known)
+        has_data = np.empty((bands[0].shape[0], bands[0].pixels), np.uint8)
+        arrays.over_pixels(partial(_has_data, source, has_data), bands[0].pixels, threads)
+        known = has_data.reshape(bands[0].shape)
+    return _source([bands[i] for i in first], [nodata[i] for i in first], known)
 
 
 def _source(
-    bands: Sequence[npt.ArrayLike],
-    nodata: Sequence[float | None],
-    shape: tuple[int, ...],
-    known: npt.ArrayLike | None,
+    bands: Sequence[Images], nodata: Sequence[float | None], known: npt.ArrayLike | None
 ) -> Source:
-    flat = arrays.flat_bands(bands, shape)
-    values, any_value = arrays.nodata_values(nodata, flat[0].dtype, len(bands))
+    like = bands[0].like
+    values, any_value = arrays.nodata_values(nodata, like.dtype, len(bands))
+    addresses = arrays.read_only(np.stack([band.addresses for band in bands]), np.int64)
     if known is None:
         known = np.empty((0, 0, 0), np.uint8)
-    return flat, len(bands), values, any_value, arrays.flat_mask(known, np.asarray(known), "known")
+    return addresses, like, values, any_value, arrays.flat_mask(known, np.asarray(known), "known")
 
 
-# quality (T, N), meaning, source -> has_data, clear (T, N) uint8, clearob, totalob (N,) uint8
+# quality: table of Images, meaning, source
+# -> has_data, clear (T, N) uint8, clearob, totalob (N,) uint8
 @kernel
 def _observe(
     quality: Any,
@@ -195,7 +230,7 @@ def _observe(
     for p in range(start, stop, STRIP):
         n = min(STRIP, stop - p)
         clear_tallies(room)
-        for t in range(len(quality)):
+        for t in range(has_data.shape[0]):
             has, is_clear = has_data[t, p : p + n], clear[t, p : p + n]
             observe_row(quality, meaning, source, t, p, has, is_clear, room)
         store_count(count, n, clearob, p)
@@ -209,3 +244,17 @@ def _has_data(source: Any, has_data: Any, start: int, stop: int) -> None:
         for p in range(start, stop, STRIP):
             n = min(STRIP, stop - p)
             data_row(source, t, p, n, has_data[t, p : p + n])
+
+
+# quality: table of Images, meaning -> out (T,) int64
+@kernel
+def _count_clear(quality: Any, meaning: Any, pixels: int, out: Any) -> None:
+    (addresses, like), code = quality, tallies()[4]
+    for t in range(len(out)):
+        for p in range(0, pixels, STRIP):
+            n = min(STRIP, pixels - p)
+            decode(pixels_at(addresses[t], like, p, n), meaning, code)
+            clear = 0
+            for x in range(n):
+                clear += code[x] >> 1
+            out[t] += clear

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from odc_bdc.compositing.kernels import arrays
 from odc_bdc.compositing.kernels.arithmetic import is_whole
 from odc_bdc.compositing.kernels.blocks import STRIP
+from odc_bdc.compositing.kernels.images import pixels_at
 from odc_bdc.compositing.kernels.jit import inner, kernel
 from odc_bdc.compositing.kernels.network import median_network
-from odc_bdc.compositing.kernels.observing import data_source, quality_codes
+from odc_bdc.compositing.kernels.observing import band_images, data_source, quality_codes
 from odc_bdc.compositing.kernels.strips import (
     NO_PLACE,
     add_row,
@@ -36,6 +37,7 @@ from odc_bdc.compositing.kernels.strips import (
     tallies,
     turn_row,
 )
+from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding
 
 
@@ -97,21 +99,23 @@ def composites(
     InvalidValueError
         If shapes, dtypes, nodata values, roundings or positions do not fit.
     """
-    shape = np.shape(quality)
     codes, meaning = quality_codes(quality, table)
-    arrays.flat_bands(bands, shape)  # one dtype
-    source = data_source(bands, nodata, shape, known=known)
-    number, pixels = len(bands), codes.shape[1]
-    dtype = source[0][0].dtype
+    stacks, (times, *image), pixels = band_images(bands, codes.shape), codes.shape, codes.pixels
+    for i, band in enumerate(stacks):
+        if band.like.dtype != stacks[0].like.dtype:
+            kinds = f"band {i} is {band.like.dtype}, band 0 {stacks[0].like.dtype}"
+            raise InvalidValueError(f"{kinds}: one dtype")
+    source = data_source(stacks, nodata, known=known)
+    number, dtype = len(bands), source[1].dtype
     wanted = median is not None, mean is not None, order is not None
     out = [np.empty((number if want else 0, pixels), dtype) for want in wanted]
     picked = np.empty(pixels if wanted[2] else 0, np.int16)
     counts = np.empty(pixels, np.uint8), np.empty(pixels, np.uint8)
     run = partial(
         _composites,
-        (codes, meaning, source),
-        _ranks(arrays.positions(() if order is None else order, len(codes)), len(codes), fallback),
-        median_network(len(codes)).tables,
+        (codes.table, meaning, source),
+        _ranks(arrays.positions(() if order is None else order, times), times, fallback),
+        median_network(times).tables,
         arrays.ends(dtype),
         arrays.accumulator(dtype),
         (arrays.rounding_code(median or "trunc"), arrays.rounding_code(mean or "half_even")),
@@ -119,7 +123,6 @@ def composites(
         (*out, picked, *counts),
     )
     arrays.over_pixels(run, pixels, threads)
-    image = shape[1:]
     made = [
         tuple(a.reshape(image) for a in o) if w else None for o, w in zip(out, wanted, strict=True)
     ]
@@ -143,9 +146,9 @@ def _ranks(order: npt.NDArray[np.intp], times: int, fallback: bool) -> npt.NDArr
     return arrays.read_only(ranks, np.uint16)
 
 
-# observations: quality (T, N), meaning, source; ranks (2, T): see `_ranks`; network: tables of a
-# Network, ends (2,) -> results: median, mean and first, each (bands, N) or (0, N), picked (N,) or
-# (0,), then clearob and totalob (N,)
+# observations: quality (table of Images), meaning, source; ranks (2, T): see `_ranks`; network:
+# tables of a Network, ends (2,) -> results: median, mean and first, each (bands, N) or (0, N),
+# picked (N,) or (0,), then clearob and totalob (N,)
 @kernel
 def _composites(
     observations: Any,
@@ -160,7 +163,7 @@ def _composites(
     stop: int,
 ) -> None:
     source = observations[2]
-    number, band = source[1], source[0][0]
+    number, band = len(source[0]), source[1]
     sorts, adds = min(len(results[0]), 1), min(len(results[1]), 1)
     size = network_rows(network) + 2
     work = rows(sorts * size * number, band)
@@ -217,10 +220,11 @@ def _keep(
 ) -> None:
     """Keep what the composites need of one time, while it is in the nearest cache."""
     observed, _, filler, work, totals, _ = room
+    addresses, like = source[0], source[1]
     medians, means, firsts = results[0], results[1], results[2]
-    clear, better, turn, number = observed[1, :n], observed[2, :n], filler[:n], source[1]
+    clear, better, turn, number = observed[1, :n], observed[2, :n], filler[:n], len(addresses)
     for b in range(number):
-        values = source[0][b][t, p : p + n]
+        values = pixels_at(addresses[b, t], like, p, n)
         if len(medians):
             fill_row(values, clear, turn, work[len(work) // number * b + row])
         if len(means) and not _sums_work(results, totals):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from odc_bdc.compositing.kernels import arrays
 from odc_bdc.compositing.kernels.blocks import STRIP
+from odc_bdc.compositing.kernels.images import images
 from odc_bdc.compositing.kernels.jit import kernel
 from odc_bdc.compositing.kernels.strips import pick, take
 from odc_bdc.errors import InvalidValueError
@@ -96,7 +97,7 @@ def gather(
     Parameters
     ----------
     band
-        (time, y, x) of one of `DTYPES`.
+        (time, y, x) of one of `DTYPES`, or a list of images (y, x).
     picked
         int16 (y, x), from `first` or `best`.
     nodata
@@ -114,18 +115,18 @@ def gather(
     InvalidValueError
         If shapes or dtypes do not fit, or a position is beyond the last.
     """
-    values = arrays.flat(band, "band")
+    values = images(band, "band")
     where = np.asarray(picked)
-    shape = np.shape(band)[1:]
+    shape = values.shape[1:]
     if where.shape != shape or where.dtype != np.int16:
         raise InvalidValueError(f"picked must be int16 {shape}, not {where.dtype} {where.shape}")
-    if where.size and where.max() >= len(values):
+    if where.size and where.max() >= values.shape[0]:
         raise InvalidValueError(
-            f"picked holds {where.max()}; the last position is {len(values) - 1}"
+            f"picked holds {where.max()}; the last position is {values.shape[0] - 1}"
         )
-    out = np.empty(values.shape[1], values.dtype)
+    out = np.empty(values.pixels, values.like.dtype)
     flat = arrays.read_only(where.reshape(-1), np.int16)
-    run = partial(_gather, values, flat, arrays.filler(nodata, values.dtype), out)
+    run = partial(_gather, values.table, flat, arrays.filler(nodata, out.dtype), out)
     arrays.over_pixels(run, out.size, threads)
     return out.reshape(shape)
 
@@ -184,7 +185,7 @@ def _best(score: Any, clear: Any, order: Any, out: Any, start: int, stop: int) -
                 picked[x] = np.int16(k) if use else picked[x]
 
 
-# band (T, N), picked (N,) int16 -> out (N,)
+# band: table of Images, picked (N,) int16 -> out (N,)
 @kernel
 def _gather(band: Any, picked: Any, nodata: Any, out: Any, start: int, stop: int) -> None:
     for p in range(start, stop, STRIP):

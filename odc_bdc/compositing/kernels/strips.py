@@ -18,6 +18,7 @@ from numba import literal_unroll
 
 from odc_bdc.compositing.kernels.arithmetic import between, midpoint, narrow, quotient
 from odc_bdc.compositing.kernels.blocks import PITCH, fold, sort_rows
+from odc_bdc.compositing.kernels.images import pixels_at
 from odc_bdc.compositing.kernels.jit import inner, kernel
 
 _LINE = 64
@@ -53,7 +54,7 @@ def tallies() -> Any:
     return totals[0], totals[1], counters[0], counters[1], counters[2]
 
 
-# quality (T, N) uint8 or uint16, meaning (see decode), source (see data_row)
+# quality: table of Images, uint8 or uint16; meaning (see decode), source (see data_row)
 # -> has, is_clear (n,) uint8; tallies() of the room
 @inner
 def observe_row(
@@ -67,13 +68,14 @@ def observe_row(
     n, one, none = len(has), np.uint8(1), np.uint8(0)
     code = told[:n]
     data_row(source, t, p, n, has)
-    decode(quality[t, p : p + n], meaning, code)
+    addresses, like = quality
+    decode(pixels_at(addresses[t], like, p, n), meaning, code)
     for x in range(n):
         is_clear[x] = np.uint8(has[x] & np.uint8(code[x] >> one))
     for x in range(n):
         had, said = has[x], code[x]
         code[x] = had if said != none else none
-    last = t == quality.shape[0] - 1
+    last = t == len(addresses) - 1
     tally_row(is_clear, t, last, few_clear, count)
     tally_row(code, t, last, few_seen, seen)
 
@@ -122,12 +124,13 @@ def decode(values: Any, meaning: Any, code: Any) -> None:
             row[x] = np.uint8(row[x] | found)
 
 
-# bands: tuple of (T, N), number: how many of them exist, nodata (bands,), any_value (bands,) uint8:
-# 1 where there is no nodata, known (T, N) uint8 or (0, 0) -> has (n,) uint8
+# addresses (bands, T) and like of Images, nodata (bands,), any_value (bands,) uint8: 1 where there
+# is no nodata, known (T, N) uint8 or (0, 0) -> has (n,) uint8
 @inner
 def data_row(source: Any, t: int, p: int, n: int, has: Any) -> None:
     """Tell where every band of one observation differs from its nodata value."""
-    bands, number, nodata, any_value, known = source
+    addresses, like, nodata, any_value, known = source
+    number = len(addresses)
     row, none = has[:n], np.uint8(0)
     row[:] = 1
     if known.shape[0]:
@@ -137,8 +140,8 @@ def data_row(source: Any, t: int, p: int, n: int, has: Any) -> None:
     # Four bands at a time: what is known of a pixel is then stored but once.
     for b in range(0, number, 4):
         c, d, e = min(b + 1, number - 1), min(b + 2, number - 1), min(b + 3, number - 1)
-        one, two = bands[b][t, p : p + n], bands[c][t, p : p + n]
-        three, four = bands[d][t, p : p + n], bands[e][t, p : p + n]
+        one, two = pixels_at(addresses[b, t], like, p, n), pixels_at(addresses[c, t], like, p, n)
+        three, four = pixels_at(addresses[d, t], like, p, n), pixels_at(addresses[e, t], like, p, n)
         any1, any2, any3, any4 = any_value[b], any_value[c], any_value[d], any_value[e]
         no1, no2, no3, no4 = nodata[b], nodata[c], nodata[d], nodata[e]
         for x in range(n):
@@ -471,14 +474,14 @@ def choose_row(better: Any, values: Any, target: Any) -> None:
         target[x] = value if better[x] != none else before
 
 
-# band (T, N), picked strip -> out (N,)
+# band: table of Images, picked strip -> out (N,)
 @inner
 def take(band: Any, picked: Any, n: int, nodata: Any, out: Any, p: int) -> None:
     """Write the value of each pixel's picked observation, or nodata."""
-    values, target = band[:, p : p + n], out[p : p + n]
+    (addresses, like), target = band, out[p : p + n]
     for x in range(n):
         k = picked[x]
-        target[x] = values[k, x] if k >= 0 else nodata
+        target[x] = pixels_at(addresses[k], like, p, n)[x] if k >= 0 else nodata
 
 
 @inner
