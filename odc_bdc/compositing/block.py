@@ -175,7 +175,8 @@ def _in_one_pass(
         return None, None
     nodata = [how.nodata.get(name) for name in bands]
     found = kernels.composites(codes, table, list(bands.values()), nodata, **asked, threads=threads)
-    made = found.median or found.mean or found.first or ()
+    stacks = (found.median, found.mean, found.first)
+    made = next((stack for stack in stacks if stack is not None), ())
     image = Composited(dict(zip(bands, made, strict=True)), found.clearob, found.totalob)
     return found.picked, image
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -271,6 +272,47 @@ def test_one_pass_gives_what_the_single_functions_give(given_scenes, rounding, w
             np.testing.assert_array_equal(out.first[b], kernels.gather(band, picked, nodata=empty))
     if wanted[2]:
         np.testing.assert_array_equal(out.picked, picked)
+
+
+@some
+@given(given_scenes=scenes(), wanted=st.tuples(st.booleans(), st.booleans(), st.booleans()))
+def test_memory_at_hand_is_written_anew(given_scenes, wanted):
+    bands, nodata, quality = given_scenes
+    asked = {
+        "median": "trunc" if wanted[0] else None,
+        "mean": "half_even" if wanted[1] else None,
+        "order": np.arange(len(quality)) if wanted[2] else None,
+    }
+    once = kernels.composites(quality, TABLE, bands, nodata, **asked)
+    names = [f.name for f in fields(once) if getattr(once, f.name) is not None]
+    room = kernels.Composites.empty(
+        (len(bands), *quality.shape[1:]),
+        bands[0].dtype,
+        **dict(zip(("median", "mean", "first"), wanted, strict=True)),
+    )
+    for name in names:
+        getattr(room, name).fill(77)
+    given = kernels.composites(quality, TABLE, bands, nodata, **asked, out=room)
+    assert given is room
+    for name in names:
+        np.testing.assert_array_equal(getattr(room, name), getattr(once, name))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "asked"),
+    [
+        ((2, 3, 4), "int16", {"median": True, "first": True}),
+        ((2, 3, 4), "int16", {}),
+        ((2, 3, 4), "uint16", {"median": True}),
+        ((2, 4, 3), "int16", {"median": True}),
+        ((1, 3, 4), "int16", {"median": True}),
+    ],
+)
+def test_memory_for_something_else_is_refused(shape, dtype, asked):
+    quality, bands = np.zeros((5, 3, 4), np.uint8), [np.zeros((5, 3, 4), np.int16)] * 2
+    room = kernels.Composites.empty(shape, dtype, **asked)
+    with pytest.raises(InvalidValueError, match="no memory for what is asked for"):
+        kernels.composites(quality, TABLE, bands, [0, 0], median="trunc", out=room)
 
 
 def scattered(stack, rng):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,17 +50,48 @@ class Composites:
     clearob, totalob
         uint8 (y, x), as of `observe`.
     median, mean, first
-        Bands (y, x) in the order given and in their dtype.
+        (band, y, x), in the order and the dtype of the bands.
     picked
         int16 (y, x): the position along time that `first` is from, -1 where there is none.
     """
 
     clearob: npt.NDArray[np.uint8]
     totalob: npt.NDArray[np.uint8]
-    median: tuple[npt.NDArray[Any], ...] | None
-    mean: tuple[npt.NDArray[Any], ...] | None
-    first: tuple[npt.NDArray[Any], ...] | None
+    median: npt.NDArray[Any] | None
+    mean: npt.NDArray[Any] | None
+    first: npt.NDArray[Any] | None
     picked: npt.NDArray[np.int16] | None
+
+    @classmethod
+    def empty(
+        cls,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        *,
+        median: bool = False,
+        mean: bool = False,
+        first: bool = False,
+    ) -> Self:
+        """Give memory for composites of images (band, y, x) that are not computed yet."""
+        image = shape[1:]
+        return cls(
+            clearob=np.empty(image, np.uint8),
+            totalob=np.empty(image, np.uint8),
+            median=np.empty(shape, dtype) if median else None,
+            mean=np.empty(shape, dtype) if mean else None,
+            first=np.empty(shape, dtype) if first else None,
+            picked=np.empty(image, np.int16) if first else None,
+        )
+
+    def is_like(self, other: Self) -> bool:
+        """Tell whether the same is asked for, of bands of the same shape and dtype."""
+        return all(
+            _form(getattr(self, f.name)) == _form(getattr(other, f.name)) for f in fields(self)
+        )
+
+
+def _form(array: npt.NDArray[Any] | None) -> tuple[Any, ...] | None:
+    return None if array is None else (array.shape, array.dtype, array.flags.c_contiguous)
 
 
 def composites(
@@ -75,6 +106,7 @@ def composites(
     fallback: bool = True,
     known: npt.ArrayLike | None = None,
     threads: int = 1,
+    out: Composites | None = None,
 ) -> Composites:
     """Composite bands of one dtype, and read each of them but once.
 
@@ -93,11 +125,15 @@ def composites(
         Take the first that has data, though cloudy, where none is clear.
     known
         bool or uint8 like `quality`: where observations have data in bands that are not given here.
+    out
+        Memory for the result: what an earlier call gave that asked for the same, or
+        `Composites.empty`. Fresh memory has to be cleared by the system first, which takes up to a
+        third of the time.
 
     Raises
     ------
     InvalidValueError
-        If shapes, dtypes, nodata values, roundings or positions do not fit.
+        If shapes, dtypes, nodata values, roundings, positions or `out` do not fit.
     """
     codes, meaning = quality_codes(quality, table)
     stacks, (times, *image), pixels = band_images(bands, codes.shape), codes.shape, codes.pixels
@@ -107,10 +143,11 @@ def composites(
             raise InvalidValueError(f"{kinds}: one dtype")
     source = data_source(stacks, nodata, known=known)
     number, dtype = len(bands), source[1].dtype
-    wanted = median is not None, mean is not None, order is not None
-    out = [np.empty((number if want else 0, pixels), dtype) for want in wanted]
-    picked = np.empty(pixels if wanted[2] else 0, np.int16)
-    counts = np.empty(pixels, np.uint8), np.empty(pixels, np.uint8)
+    wanted = {"median": median is not None, "mean": mean is not None, "first": order is not None}
+    fresh = Composites.empty((number, *image), dtype, **wanted)
+    if out is not None and not out.is_like(fresh):
+        raise InvalidValueError("out is no memory for what is asked for: use Composites.empty")
+    made = fresh if out is None else out
     run = partial(
         _composites,
         (codes.table, meaning, source),
@@ -120,20 +157,18 @@ def composites(
         arrays.accumulator(dtype),
         (arrays.rounding_code(median or "trunc"), arrays.rounding_code(mean or "half_even")),
         np.array([arrays.filler(v, dtype) for v in nodata], dtype=dtype),
-        (*out, picked, *counts),
+        _flat(made, dtype),
     )
     arrays.over_pixels(run, pixels, threads)
-    made = [
-        tuple(a.reshape(image) for a in o) if w else None for o, w in zip(out, wanted, strict=True)
-    ]
-    return Composites(
-        counts[0].reshape(image),
-        counts[1].reshape(image),
-        made[0],
-        made[1],
-        made[2],
-        picked.reshape(image) if wanted[2] else None,
-    )
+    return made
+
+
+def _flat(made: Composites, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], ...]:
+    """Give the memory of composites as a kernel takes it: nothing is of no length."""
+    stacks = (made.median, made.mean, made.first)
+    bands = [np.empty((0, 0), dtype) if a is None else a.reshape(len(a), -1) for a in stacks]
+    picked = np.empty(0, np.int16) if made.picked is None else made.picked.reshape(-1)
+    return (*bands, picked, made.clearob.reshape(-1), made.totalob.reshape(-1))
 
 
 def _ranks(order: npt.NDArray[np.intp], times: int, fallback: bool) -> npt.NDArray[np.uint16]:  # noqa: FBT001
