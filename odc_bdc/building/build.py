@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from odc_bdc.building.writing import document_path, remove_partial, write_image
+from odc_bdc.building.store import ImageStore
+from odc_bdc.building.writing import write_image
 from odc_bdc.errors import OdcBdcError
 from odc_bdc.indexing import Failure, add_document, archive
 from odc_bdc.planning import built_images
@@ -33,21 +34,20 @@ class BuildReport:
     failed: list[Failure] = field(default_factory=list)
 
 
-def build_task(task: CompositeTask, root: Path, processed: datetime) -> Path:
-    """Compute and write one image unless it is there; give the path of its EO3 document.
+def build_task(task: CompositeTask, store: ImageStore, processed: datetime) -> str:
+    """Compute and write one image unless it is there; give the address of its EO3 document.
 
     Needs no index. Raises `SceneError` if a scene cannot be read or the image cannot be written.
     """
-    path = document_path(task, root)
-    if not path.is_file():
-        write_image(task, root, processed=processed)
-    return path
+    if store.is_written(task):
+        return store.document_uri(task)
+    return write_image(task, store, processed=processed)
 
 
 def build_cube(
     dc: Datacube,
     tasks: Sequence[CompositeTask],
-    root: Path,
+    root: Path | ImageStore,
     *,
     now: Callable[[], datetime],
     workers: int = 1,
@@ -60,7 +60,7 @@ def build_cube(
     tasks
         From `odc_bdc.planning.plan_cube`.
     root
-        Folder of the cubes.
+        Where the images go; a path stands for the root there, in the layout that it has.
     now
         The clock, for the time of processing.
     workers
@@ -73,14 +73,16 @@ def build_cube(
     BuildReport
         Tasks that failed are reported with their reason; the rest are built.
     """
-    remove_partial(root)
+    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store.prepare(task.cube.name for task in tasks)
+    store.remove_partial()
     report = BuildReport()
     images = {name: built_images(dc, name) for name in {task.cube.name for task in tasks}}
-    for task, outcome in _outcomes(tasks, root, now, workers):
+    for task, outcome in _outcomes(tasks, store, now, workers):
         indexed = images[task.cube.name].get((task.tile_id, task.period.start), set())
         try:
-            path = outcome()
-            new = task.id not in indexed and add_document(dc, path)
+            document = outcome()
+            new = task.id not in indexed and add_document(dc, document)
             archive(dc, others := indexed - {task.id})
             report.archived += len(others)
         except OdcBdcError as e:
@@ -97,22 +99,22 @@ def build_cube(
 
 
 def _outcomes(
-    tasks: Sequence[CompositeTask], root: Path, now: Callable[[], datetime], workers: int
-) -> Iterator[tuple[CompositeTask, Callable[[], Path]]]:
+    tasks: Sequence[CompositeTask], store: ImageStore, now: Callable[[], datetime], workers: int
+) -> Iterator[tuple[CompositeTask, Callable[[], str]]]:
     """Give each task with a function that returns its document or raises, as they finish."""
     waiting = []
     for task in tasks:
-        path = document_path(task, root)
-        if path.is_file():
-            yield task, lambda path=path: path  # type: ignore[misc]  # a default binds the value
+        if store.is_written(task):
+            uri = store.document_uri(task)
+            yield task, lambda uri=uri: uri  # type: ignore[misc]  # a default binds the value
         else:
             waiting.append(task)
     if workers <= 1 or len(waiting) <= 1:
         for task in waiting:
-            yield task, lambda task=task: build_task(task, root, now())  # type: ignore[misc]  # same
+            yield task, lambda task=task: build_task(task, store, now())  # type: ignore[misc]  # same
         return
     # Spawned, not forked: GDAL and the database connection of this process must not be shared.
     with ProcessPoolExecutor(min(workers, len(waiting)), get_context("spawn")) as pool:
-        futures = {pool.submit(build_task, task, root, now()): task for task in waiting}
+        futures = {pool.submit(build_task, task, store, now()): task for task in waiting}
         for future in as_completed(futures):
             yield futures[future], future.result

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 from datacube.index.hl import Doc2Dataset
-from datacube.utils.documents import read_documents
 from sqlalchemy.exc import DBAPIError
 
 from odc_bdc.errors import DatabaseError, OdcBdcError, SceneError
 from odc_bdc.indexing.batch import PAUSES, Batches, Entry, Status
+from odc_bdc.indexing.documents import read_document
 from odc_bdc.indexing.faults import blame, database_refusals, reason, refusal
 from odc_bdc.indexing.products import find_product
 
@@ -300,10 +300,15 @@ class _Missed:
 
 
 @database_refusals()
-def add_document(dc: Datacube, path: Path) -> bool:
-    """Add the EO3 document at `path` to the index; False if it was there and visible already.
+def add_document(dc: Datacube, document: Path | str) -> bool:
+    """Add an EO3 document to the index; False if it was there and visible already.
 
     A dataset that had been archived is made visible again.
+
+    Parameters
+    ----------
+    document
+        Path or address of the document.
 
     Raises
     ------
@@ -312,18 +317,16 @@ def add_document(dc: Datacube, path: Path) -> bool:
     DatabaseError
         If the index refuses it.
     """
-    for _, doc in read_documents(path):
-        dataset, error = Doc2Dataset(dc.index)(doc, path.resolve().as_uri())
-        if dataset is None:
-            raise SceneError(f"{path}: {error}")
-        known = dc.index.datasets.get(dataset.id)
-        if known is None:
-            return _add(dc, dataset)
-        if known.is_archived:
-            dc.index.datasets.restore([dataset.id])
-        else:
-            return False
-    return True
+    dataset, error = Doc2Dataset(dc.index)(*read_document(document))
+    if dataset is None:
+        raise SceneError(f"{document}: {error}")
+    known = dc.index.datasets.get(dataset.id)
+    if known is None:
+        return _add(dc, dataset)
+    if known.is_archived:
+        dc.index.datasets.restore([dataset.id])
+        return True
+    return False
 
 
 def _add(dc: Datacube, dataset: Dataset) -> bool:
