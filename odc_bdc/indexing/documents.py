@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import yaml
-from datacube.utils.documents import NoDatesSafeLoader
 from eodatasets3.model import ODC_DATASET_SCHEMA_URL
 
 from odc_bdc.errors import SceneError
@@ -25,6 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _NoDatesLoader(_SafeLoader):
+    """Reads dates as text: an index holds them so, and takes another type for a change."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+        for first, known in _SafeLoader.yaml_implicit_resolvers.items()
+    }
+
 
 DOCUMENT_SUFFIX = ".odc-metadata.yaml"
 
@@ -146,8 +156,7 @@ def read_document(document: Path | str) -> tuple[dict[str, Any], str]:
     filesystem, path = file_system(uri)
     text = asked(uri, lambda: filesystem.cat_file(path), error=SceneError)
     try:
-        # Without dates: an index holds them as text, and takes another type for a change.
-        found = yaml.load(text, NoDatesSafeLoader)  # noqa: S506 (it is a safe one)
+        found = yaml.load(text, _NoDatesLoader)  # noqa: S506 (it is a safe one)
     except yaml.YAMLError as e:
         raise SceneError(f"{document}: cannot be read as YAML: {words(e)}") from e
     if not isinstance(found, dict):
