@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from odc_bdc.building.layout import LAYOUTS, Layout
+from odc_bdc.building.partial import partial_folder, remove_partial
 from odc_bdc.building.storage import Disk, Storage, storage_at
 from odc_bdc.errors import InvalidValueError, OdcBdcError, SceneError
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
@@ -140,19 +138,15 @@ class ImageStore:
         SceneError
             If it cannot be made or written, a full disk included.
         """
-        folder = self._partials / f"{task.id}.{socket.gethostname()}.{os.getpid()}"
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            yield folder
+            with partial_folder(self.work, task.id) as folder:
+                yield folder
         except OdcBdcError:
             raise
         except OSError as e:
             raise SceneError(
                 f"{self.root}: {self.layout.item_id(task)} cannot be written: {e.strerror or e}"
             ) from e
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, task: CompositeTask, folder: Path) -> None:
         """Make the files of a folder visible as the image of a task, all at once.
@@ -181,16 +175,8 @@ class ImageStore:
         raise SceneError(f"{storage.uri(to)}: is there already, and is no image of odc_bdc")
 
     def remove_partial(self) -> None:
-        """Remove what builders of this machine left that were killed; leave those at work alone."""
-        for folder in self._partials.glob("*.*"):
-            maker, _, pid = folder.name.rpartition(".")
-            ours = maker.partition(".")[2] == socket.gethostname()
-            if ours and not (pid.isdigit() and _is_alive(int(pid))):
-                shutil.rmtree(folder, ignore_errors=True)
-
-    @property
-    def _partials(self) -> Path:
-        return self.work / ".partial"
+        """Remove what builders left that were killed; leave those at work alone."""
+        remove_partial(self.work)
 
     def _is_free(self, folder: str, task: CompositeTask) -> bool:
         """Tell whether nobody but a task has a folder."""
@@ -217,13 +203,3 @@ def _refused(storage: Storage, recorded: Layout, chosen: Layout) -> InvalidValue
         f"{where}: has images in layout {recorded.name}, so {chosen.name} cannot be written there; "
         "leave --layout out, or give another --root"
     )
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

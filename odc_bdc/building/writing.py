@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
     from odc_bdc.planning import CompositeTask
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenImage:
+    """An image that has just been published.
+
+    Attributes
+    ----------
+    document
+        Address of its EO3 document, as an index has it.
+    summary
+        What was seen while it was made.
+    size
+        Bytes of all its files.
+    """
+
+    document: str
+    summary: ImageSummary
+    size: int
+
+
 def image_folder(task: CompositeTask, root: Path) -> Path:
     """Give where a task's files belong below a root of this machine, in the layout that it has."""
     return Path(root) / ImageStore.open(root).folder(task)
@@ -32,12 +52,13 @@ def document_path(task: CompositeTask, root: Path) -> Path:
     return Path(root) / ImageStore.open(root).document(task)
 
 
-def remove_partial(root: Path) -> None:
-    """Remove what builders left that were killed; leave alone those still at work."""
-    ImageStore.open(root).remove_partial()
-
-
-def write_image(task: CompositeTask, root: Path | ImageStore, *, processed: datetime) -> str:
+def write_image(
+    task: CompositeTask,
+    root: Path | ImageStore,
+    *,
+    processed: datetime,
+    properties: Mapping[str, Any] | None = None,
+) -> WrittenImage:
     """Compute and write a task's image, and publish it whole.
 
     Parameters
@@ -46,11 +67,8 @@ def write_image(task: CompositeTask, root: Path | ImageStore, *, processed: date
         Where; a path stands for the root there, in the layout that it has.
     processed
         Time of processing, for the documents.
-
-    Returns
-    -------
-    str
-        Address of the EO3 document, as an index has it.
+    properties
+        More properties for the documents, with values that JSON has.
 
     Raises
     ------
@@ -61,16 +79,19 @@ def write_image(task: CompositeTask, root: Path | ImageStore, *, processed: date
     """
     store = root if isinstance(root, ImageStore) else ImageStore.open(root)
     with store.partial(task) as folder:
-        _write_files(task, folder, processed)
+        summary = _write_files(task, folder, processed, properties or {})
+        size = sum(path.stat().st_size for path in folder.iterdir())
         store.publish(task, folder)
-    return store.document_uri(task)
+    return WrittenImage(store.document_uri(task), summary, size)
 
 
-def _write_files(task: CompositeTask, folder: Path, processed: datetime) -> None:
+def _write_files(
+    task: CompositeTask, folder: Path, processed: datetime, more: Mapping[str, Any]
+) -> ImageSummary:
     summary = write_bands(task, folder)
     files = {name: read_header(str(path)) for name, path in summary.files.items()}
     location = folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
-    properties = _properties(task, summary, processed)
+    properties = {**_properties(task, summary, processed), **more}
     document = dataset_document(
         dataset_id=task.id,
         product=task.cube.name,
@@ -82,8 +103,10 @@ def _write_files(task: CompositeTask, folder: Path, processed: datetime) -> None
     )
     write_document(document, location)
     item = stac_item(task, properties)
+    item.properties |= more
     item_path = folder / f"{task.item_id}.json"
     item.save_object(include_self_link=False, dest_href=str(item_path))
+    return summary
 
 
 def _properties(task: CompositeTask, summary: ImageSummary, processed: datetime) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def add_documents(
     dc: Datacube,
     documents: Iterable[Path | str],
     *,
-    replacing: Mapping[Path | str, Iterable[uuid.UUID]] | None = None,
+    replacing: Mapping[str, Iterable[uuid.UUID]] | None = None,
 ) -> list[Record]:
     """Add EO3 documents to the index; those of a product in one transaction.
 
@@ -68,7 +68,7 @@ def add_documents(
         If the database cannot be used.
     """
     others = replacing or {}
-    entries = [_entry(document, others.get(document, ())) for document in documents]
+    entries = [_entry(document, others.get(str(document), ())) for document in documents]
     for name in sorted({e.product for e in entries if e.product}):
         mine = [e for e in entries if e.product == name]
         product = dc.index.products.get_by_name(name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import yaml
@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _NoDatesLoader(_SafeLoader):
-    """Reads dates as text: an index holds them so, and takes another type for a change."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
-        for first, known in _SafeLoader.yaml_implicit_resolvers.items()
-    }
-
+# Dates are read as text: an index holds them so, and takes another type for a change.
+_NoDatesLoader: type[Any] = type(
+    "_NoDatesLoader",
+    (_SafeLoader,),
+    {
+        "yaml_implicit_resolvers": {
+            first: [known for known in all_known if known[0] != "tag:yaml.org,2002:timestamp"]
+            for first, all_known in _SafeLoader.yaml_implicit_resolvers.items()
+        }
+    },
+)
 
 DOCUMENT_SUFFIX = ".odc-metadata.yaml"
 
