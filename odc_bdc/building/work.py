@@ -26,7 +26,7 @@ SKIPPED = "odc_bdc:skipped_scenes"
 
 _LASTING = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
-    errno.ELOOP, errno.EINVAL,
+    errno.ELOOP, errno.EINVAL, errno.EEXIST,
 }  # fmt: skip
 """What systems say of folders that somebody must put right; all else may be over after a while."""
 
