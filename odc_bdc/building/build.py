@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from odc_bdc.building.running.runner import Finished
     from odc_bdc.planning import CompositeTask
 
-_PAUSE = 5.0
-"""Seconds before failed tasks are tried again; it grows threefold each time."""
-
 _BATCH = 200
 """Images that an earlier run left on disk and that are indexed in one transaction."""
 
@@ -110,7 +107,7 @@ def build_cube(
         if not waiting:
             break
         if attempt:
-            sleep(_PAUSE * 3 ** (attempt - 1))
+            sleep(_pause(attempt))
         last = attempt == retries
         again: list[Finished] = []
         try:
@@ -203,6 +200,7 @@ class _Book:
             place = (known.cube, known.tile, known.start)
             self._failures.setdefault(place, []).append(known.id)
         self._unindexed: list[Finished] = []
+        self._index_at = 1  # so many images: an index that is away is not asked for each of them
 
     def open(self, what: Division) -> list[CompositeTask]:
         """Note what is done and index what is written; give the tasks that must be done anew."""
@@ -221,7 +219,8 @@ class _Book:
         failed: list[Finished] = []
         for task, outcome in finished:
             (failed if outcome.fault else self._unindexed).append((task, outcome))
-        failed += self._index()
+        if len(self._unindexed) >= self._index_at:
+            failed += self._index()
         again = []
         for task, outcome in failed:
             if last or (outcome.fault and outcome.fault.lasting):
@@ -239,10 +238,11 @@ class _Book:
 
     def close(self, retries: int, sleep: Callable[[float], None]) -> None:
         """Index what could not be indexed so far, or note that it is not."""
-        for attempt in range(retries):
+        for attempt in range(retries + 1):
             if not self._unindexed:
                 break
-            sleep(_PAUSE * 3**attempt)
+            if attempt:
+                sleep(_pause(attempt))
             for task, outcome in self._index():
                 self.fail(task, outcome)
         for task, outcome in self._unindexed:
@@ -259,8 +259,10 @@ class _Book:
             records = add_documents(self._dc, documents, replacing=replacing)
         except DatabaseError as e:
             self.report.index_fault = str(e)
+            self._index_at = 2 * len(self._unindexed)
             return []
-        indexed, self._unindexed, self.report.index_fault = self._unindexed, [], None
+        indexed, self._unindexed = self._unindexed, []
+        self._index_at, self.report.index_fault = 1, None
         refused = []
         for (task, outcome), record, ids in zip(indexed, records, others, strict=True):
             if record.status == "failed":
@@ -294,6 +296,11 @@ class _Book:
     def _tell(self, record: TaskRecord) -> None:
         self.report.note(record)
         self._progress(record)
+
+
+def _pause(attempt: int) -> float:
+    """Give the seconds to wait before trying again, for the n-th time."""
+    return 5.0 * 3.0 ** (attempt - 1)
 
 
 def _place(task: CompositeTask) -> _Place:

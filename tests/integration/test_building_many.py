@@ -137,7 +137,7 @@ def dask(*arguments):
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def dask_cluster(tmp_path):
     """Give a Dask cluster on loopback: its address, its scheduler and three workers."""
     told = tmp_path / "scheduler.json"
     local = ("--host", "127.0.0.1")
@@ -157,8 +157,10 @@ def cluster(tmp_path):
             process.wait()
 
 
-def test_cluster_that_loses_a_worker_gives_the_same_files(filled, cluster, reference, tmp_path):
-    home, (address, _, workers), root = filled(), cluster, tmp_path / "cubes"
+def test_cluster_that_loses_a_worker_gives_the_same_files(
+    filled, dask_cluster, reference, tmp_path
+):
+    home, (address, _, workers), root = filled(), dask_cluster, tmp_path / "cubes"
     running = command(home, root, "--scheduler", address, "--log-json", "-")
     ours = {worker.pid for worker in workers}
     while not (busy := pids_at_work(root) & ours):
@@ -176,8 +178,10 @@ def test_cluster_that_loses_a_worker_gives_the_same_files(filled, cluster, refer
     assert not list((root / PARTIAL).glob("*"))
 
 
-def test_cluster_gives_the_same_files_and_tells_when_it_ends(filled, cluster, reference, tmp_path):
-    home, (address, scheduler, _), root = filled(), cluster, tmp_path / "cubes"
+def test_cluster_gives_the_same_files_and_tells_when_it_ends(
+    filled, dask_cluster, reference, tmp_path
+):
+    home, (address, scheduler, _), root = filled(), dask_cluster, tmp_path / "cubes"
     with opened(home) as dc:
         tasks = tasks_of(dc)
         report = build_cube(dc, tasks, root, now=CLOCK, runner=Cluster(address))
