@@ -11,6 +11,16 @@ from pathlib import Path
 from odc_bdc.building.work import Outcome
 
 
+class NamedTask(str):
+    """A task that is nothing but its id."""
+
+    __slots__ = ()
+
+    @property
+    def id(self):
+        return str(self)
+
+
 @dataclass(frozen=True)
 class EchoJob:
     """Tells a task's name and the process; some tasks kill it, some sleep."""

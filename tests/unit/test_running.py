@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import EchoJob
+from dask_cluster import started_cluster
+from jobs import EchoJob, NamedTask
 
 from odc_bdc.building.running import Cluster, Here, Processes
 from odc_bdc.building.running import cluster as cluster_module
@@ -61,7 +62,8 @@ def test_closing_ends_what_is_under_way(tmp_path):
 PROGRAM = """
 import sys
 from pathlib import Path
-from jobs import EchoJob
+from dask_cluster import started_cluster
+from jobs import EchoJob, NamedTask
 from odc_bdc.building.running import Processes
 
 if __name__ == "__main__":
@@ -93,3 +95,13 @@ def test_cluster_that_does_not_answer_is_told(monkeypatch):
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(ClusterError, match=f"no Dask scheduler answers at {address}"):
             list(Cluster(address).run(EchoJob(), ["a"]))
+
+
+def test_scheduler_that_ends_in_the_middle_is_told(tmp_path, caplog):
+    tasks = [NamedTask("a"), NamedTask("sleeps")]
+    with started_cluster(tmp_path, 1) as (address, scheduler, _):
+        run = Cluster(address).run(EchoJob(tmp_path), tasks)
+        assert [task for task, _ in next(run)] == ["a"]
+        scheduler.kill()
+        with pytest.raises(ClusterError, match="does not answer any more; start it"):
+            next(run)

@@ -51,7 +51,8 @@ class Cluster:
                 return futures
 
             waiting = list(tasks)
-            finishing = self._distributed.as_completed(submit(waiting[:_AHEAD]))
+            first = submit(waiting[:_AHEAD])
+            finishing = self._distributed.as_completed(first, loop=client.loop)
             del waiting[:_AHEAD]
             for batch in finishing.batches():
                 finished = [(known.pop(f.key), self._outcome(f)) for f in batch]
@@ -84,7 +85,10 @@ class Cluster:
                 fault=Fault(f"its Dask workers died (last {workers}); have they memory enough?")
             )
         except Exception as e:  # noqa: BLE001 (such as a worker that lacks odc_bdc)
-            reason = f"a Dask worker cannot do it: {type(e).__name__}: {_first_line(e)}"
+            reason = (
+                f"Dask cannot do it: {type(e).__name__}: {_first_line(e.__cause__ or e)}; its "
+                "scheduler and workers need the same packages as this machine"
+            )
             return Outcome(fault=Fault(reason, lasting=True))
         return outcome
 

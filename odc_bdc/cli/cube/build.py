@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -115,6 +116,9 @@ def build(
     if scheduler and workers > 1:
         raise InvalidValueError("--workers and --scheduler: give one of them")
     part, runner = _shard(shard), Cluster(scheduler) if scheduler else None
+    # What they have to say of a scheduler that is gone is said in one line.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     spec, store = request.cube, ImageStore.open(root or home / "cubes")
     skip, count = on_error == "skip-scene", None if scheduler else workers
     with ExitStack() as opened:
