@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
 Finished: TypeAlias = "tuple[CompositeTask, Outcome]"
 """A task with what became of it."""
-
-Work: TypeAlias = "Callable[[CompositeTask], Outcome]"
-"""What is done with each task; `Job` is one."""
 
 
 class Runner(Protocol):
