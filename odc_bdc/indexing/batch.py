@@ -5,15 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError
 
 from odc_bdc.errors import OdcBdcError
-from odc_bdc.indexing.conversion import HREF, ITEM, Conversion, ItemKey, fingerprint, finished
+from odc_bdc.indexing.conversion import (
+    HREF,
+    ITEM,
+    Conversion,
+    ItemKey,
+    fingerprint,
+    finished,
+    text_fingerprint,
+)
 from odc_bdc.indexing.documents import write_document
 from odc_bdc.indexing.faults import refusal
-from odc_bdc.indexing.known import FINGERPRINT, known_datasets
+from odc_bdc.indexing.known import (
+    FINGERPRINT,
+    TEXT_FINGERPRINT,
+    KnownDataset,
+    known_datasets,
+)
 from odc_bdc.indexing.transaction import PendingDataset, Transactions
 
 if TYPE_CHECKING:
@@ -24,6 +37,8 @@ if TYPE_CHECKING:
     from datacube.model import Product
 
     from odc_bdc.indexing.found import FoundItem
+
+_Known: TypeAlias = "dict[uuid.UUID, KnownDataset | None]"
 
 
 @dataclass(slots=True)
@@ -43,11 +58,17 @@ class Entry(PendingDataset):
     twin: Entry | None = None
     location: Path | None = None
     fingerprint: str = ""
+    text_fingerprint: str | None = None
 
     @property
     def name(self) -> str:
         """What messages call it."""
         return f"item {_name(self)}"
+
+    @property
+    def is_filed(self) -> bool:
+        """Whether its document is where it belongs, if it belongs anywhere."""
+        return self.location is None or self.location.is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +89,13 @@ class Batches:
         DatabaseError
             If the database cannot be read.
         """
-        entries = [self._entry(found) for found in items]
+        entries = [Entry(found) for found in items]
+        known = self._recognise(entries)
+        others = [entry for entry in entries if entry.known is None]
+        for entry in others:
+            self._identify(entry)
         self._fail_conflicts(entries)
-        self._look(entries)
+        self._look(others, known)
         return entries
 
     def complete(self, entries: list[Entry]) -> list[Entry]:
@@ -88,22 +113,58 @@ class Batches:
                 entry.fail(entry.twin.reason or "")
         return entries
 
-    def _entry(self, found: FoundItem) -> Entry:
-        entry = Entry(found)
+    def _recognise(self, entries: Iterable[Entry]) -> _Known:
+        """Find the items whose text is that of last time: they need not even be parsed.
+
+        Which item a text is of is guessed; that its checksum is that item's proves it. Gives what
+        the index has of all that was guessed.
+        """
+        if self.conversion.always:
+            return {}
+        guessed = []
+        for entry in entries:
+            text = entry.found.text
+            key = self.conversion.guess(text) if text is not None else None
+            if key is not None:
+                guessed.append((entry, key, key.dataset_id))
+        known = self._ask(dataset_id for _, _, dataset_id in guessed)
+        for entry, key, dataset_id in guessed:
+            found = known[dataset_id]
+            if found is not None and self._is_as_before(entry, key, found):
+                entry.key, entry.id, entry.known = key, dataset_id, found
+                entry.fingerprint = found.fingerprint or ""
+        return known
+
+    def _is_as_before(self, entry: Entry, key: ItemKey, known: KnownDataset) -> bool:
+        if known.archived or known.product != self.product.name:
+            return False
+        try:
+            self._place(entry, key)
+        except OdcBdcError:
+            return False
+        return entry.text_fingerprint == known.text_fingerprint and entry.is_filed
+
+    def _identify(self, entry: Entry) -> None:
+        """Say which item it is, and what its document would be made from."""
+        found = entry.found
         if found.document is None:
             entry.fail(found.error or "it cannot be read")
-            return entry
+            return
         try:
             entry.key = self.conversion.identify(found)
             entry.id = entry.key.dataset_id
-            if self.out is not None:
-                entry.location = entry.key.location(self.out)
+            self._place(entry, entry.key)
         except (OdcBdcError, UnicodeEncodeError) as e:  # the latter of half a character in an id
             entry.fail(f"{found.source}: {e}" if isinstance(e, UnicodeEncodeError) else str(e))
-            return entry
-        entry.uri = _uri(found.href if entry.location is None else str(entry.location))
+            return
         entry.fingerprint = fingerprint(found, entry.uri, self.conversion.version)
-        return entry
+
+    def _place(self, entry: Entry, key: ItemKey) -> None:
+        """Say where an item's document belongs, which its fingerprints depend on."""
+        if self.out is not None:
+            entry.location = key.location(self.out)
+        entry.uri = _uri(entry.found.href if entry.location is None else str(entry.location))
+        entry.text_fingerprint = text_fingerprint(entry.found, entry.uri, self.conversion.version)
 
     @staticmethod
     def _fail_conflicts(entries: Iterable[Entry]) -> None:
@@ -120,18 +181,27 @@ class Batches:
             else:
                 entry.fail(f"item {_name(entry)}: {other.found.source} gives another of this id")
 
-    def _look(self, entries: Sequence[Entry]) -> None:
-        """See what the index has of the entries, and say what must be done."""
+    def _look(self, entries: Sequence[Entry], known: _Known | None = None) -> None:
+        """See what the index has of the entries, and say what must be done.
+
+        `known` is what was asked just before.
+        """
         wanted = [e for e in entries if e.id and not e.twin and e.status != "failed"]
-        try:
-            known = known_datasets(self.dc, [e.id for e in wanted if e.id])
-        except DBAPIError as e:
-            raise refusal(e) from e
+        known = known or {}
+        known |= self._ask(e.id for e in wanted if e.id and e.id not in known)
         for entry in wanted:
-            entry.known = known.get(entry.id) if entry.id else None
+            entry.known = known[entry.id] if entry.id else None
             self._decide(entry)
         if self.conversion.always:
             self._compare(wanted)
+
+    def _ask(self, ids: Iterable[uuid.UUID]) -> _Known:
+        """Ask the index for some datasets; None stands for those that it lacks."""
+        asked = list(ids)
+        try:
+            return dict.fromkeys(asked) | known_datasets(self.dc, asked)
+        except DBAPIError as e:
+            raise refusal(e) from e
 
     def _decide(self, entry: Entry) -> None:
         """Say what must be done for an entry, and make its document if it will be written."""
@@ -143,9 +213,8 @@ class Batches:
             )
             return
         same = known is not None and known.fingerprint == entry.fingerprint
-        filed = entry.location is None or entry.location.is_file()
         made = entry.stored is not None
-        if not made and not (same and filed and not self.conversion.always):
+        if not made and not (same and entry.is_filed and not self.conversion.always):
             made = self._convert(entry)
             if not made:
                 return
@@ -163,6 +232,8 @@ class Batches:
             HREF: entry.found.href,
             ITEM: _name(entry),
         }
+        if entry.text_fingerprint is not None:
+            properties[TEXT_FINGERPRINT] = entry.text_fingerprint
         try:
             plain, entry.stored = finished(
                 self.conversion.document(entry.found, entry.location),

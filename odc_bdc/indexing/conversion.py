@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,9 @@ class Conversion:
         What else a document follows from (recipe, product): when it changes, so do all documents.
     always
         Convert items that did not change too, because converting looks into their files.
+    guess
+        Gives what an item's text says of its collection and id at first sight, without parsing;
+        None if it says nothing. It may be wrong.
     """
 
     product: str
@@ -80,6 +84,27 @@ class Conversion:
     document: Callable[[FoundItem, Path | None], Mapping[str, Any]]
     version: str = ""
     always: bool = False
+    guess: Callable[[bytes], ItemKey | None] = lambda _: None
+
+
+def key_guess(collection: str, name: str = "id") -> Callable[[bytes], ItemKey | None]:
+    """Give a function that guesses the key of an item from its text, without parsing.
+
+    It takes the first text that stands under `name`, however deep; that of an item's id mostly is
+    its own.
+
+    Examples
+    --------
+    >>> key_guess("S2_10-1")(b'{"type": "Feature", "id": "S2_10_v001_083099_2018-06-01"}')
+    ItemKey(collection='S2_10-1', item='S2_10_v001_083099_2018-06-01')
+    """
+    first = re.compile(rb'"' + re.escape(name.encode()) + rb'"\s*:\s*"([^"\\]+)"')
+
+    def guess(text: bytes) -> ItemKey | None:
+        found = first.search(text)
+        return ItemKey(collection, found[1].decode(errors="replace")) if found else None
+
+    return guess
 
 
 def fingerprint(found: FoundItem, uri: str, version: str) -> str:
@@ -94,6 +119,24 @@ def fingerprint(found: FoundItem, uri: str, version: str) -> str:
     except TypeError:  # whole numbers beyond 64 bits, halves of characters
         told = json.dumps(parts, sort_keys=True, default=str).encode()
     return hashlib.sha256(told).hexdigest()
+
+
+def text_fingerprint(found: FoundItem, uri: str, version: str) -> str | None:
+    """Give a checksum as `fingerprint` does, of the text that an item is parsed from.
+
+    Two items of one text are the same, though one text of an item may differ from another. None
+    where the item has no text of its own.
+    """
+    if found.text is None:
+        return None
+    digest = _started(version, uri, found.href).copy()
+    digest.update(found.text)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)  # the items of a file begin alike
+def _started(*parts: str) -> hashlib._Hash:
+    return hashlib.sha256(orjson.dumps(parts))
 
 
 def finished(

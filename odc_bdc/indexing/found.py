@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from odc_bdc.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
-@dataclass(frozen=True, slots=True)
 class FoundItem:
     """A STAC item of any version, not yet looked into.
 
@@ -23,9 +23,59 @@ class FoundItem:
         The parsed JSON as it is; None if it could not be read.
     error
         Why it could not be read.
+    text
+        What the document is parsed from, where each item has a text of its own; it may hold tokens
+        that the document does not.
     """
 
-    source: str
-    href: str
-    document: Mapping[str, Any] | None
-    error: str | None = None
+    __slots__ = ("_document", "_error", "_parse", "href", "source", "text")
+
+    def __init__(
+        self,
+        source: str,
+        href: str,
+        document: Mapping[str, Any] | None,
+        error: str | None = None,
+    ) -> None:
+        self.source = source
+        self.href = href
+        self.text: bytes | None = None
+        self._document = document
+        self._error = error
+        self._parse: Callable[[bytes, str], Mapping[str, Any]] | None = None
+
+    @classmethod
+    def unread(
+        cls, source: str, href: str, text: bytes, parse: Callable[[bytes, str], Mapping[str, Any]]
+    ) -> Self:
+        """Give an item that is parsed when somebody looks into it, which may be never.
+
+        Parameters
+        ----------
+        parse
+            Gives the document of a text, for the place where it is from; raises `SourceError`.
+        """
+        found = cls(source, href, None)
+        found.text, found._parse = text, parse
+        return found
+
+    @property
+    def document(self) -> Mapping[str, Any] | None:
+        """The parsed JSON."""
+        self._read()
+        return self._document
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not be read."""
+        self._read()
+        return self._error
+
+    def _read(self) -> None:
+        if self._parse is None or self.text is None:
+            return
+        try:
+            self._document = self._parse(self.text, self.source)
+        except SourceError as e:
+            self._error = str(e).removeprefix(f"{self.source}: ")
+        self._parse = None

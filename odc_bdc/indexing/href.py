@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 from odc_bdc.errors import SceneError
+from odc_bdc.indexing.sources.access import HEADER, PARAMETER
 
-_SECRETS = frozenset({"access_token", "api_key", "apikey", "x-api-key"})
+_SECRETS = frozenset({HEADER, PARAMETER, "api_key", "apikey"})
 # An address without query and without anything that could be wrong with it.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\w./~%+:=@,-]+", re.ASCII)
 # GDAL's spellings of addresses; datacube and rasterio take the addresses.
@@ -35,6 +36,9 @@ def absolute_href(href: str, base: str) -> str:
     for virtual, scheme in _VIRTUAL.items():
         if href.startswith(virtual):
             href = scheme + href.removeprefix(virtual)
+    if href.startswith("file://"):
+        # rasterio does not decode such addresses; a path needs no decoding.
+        return unquote(urlsplit(href).path)
     if "://" in href:
         return href if _PLAIN.fullmatch(href) else _without_secrets(href)
     if href.startswith("/") and "://" not in base:

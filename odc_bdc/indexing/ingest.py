@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import shapely.geometry
 
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.indexing.conversion import Conversion, ItemKey
+from odc_bdc.indexing.conversion import Conversion, ItemKey, key_guess
 from odc_bdc.indexing.coverage import Coverage
 from odc_bdc.indexing.folders import folder_items
 from odc_bdc.indexing.index import BATCH, IndexReport, Record, index_items
@@ -123,9 +123,17 @@ class _Wanted:
     def __iter__(self) -> Iterator[FoundItem]:
         for found in self._items:
             self.pulled += 1
-            if found.document is None or belongs_to(found.document, self._recipe):
+            if self._is_wanted(found):
                 self.taken.append(self.pulled)
                 yield found
+
+    def _is_wanted(self, found: FoundItem) -> bool:
+        # Without conditions an item need not be looked into, which would parse it.
+        return (
+            not self._recipe.conditions
+            or found.document is None
+            or belongs_to(found.document, self._recipe)
+        )
 
 
 def _items(
@@ -207,7 +215,12 @@ def recipe_conversion(
     told = json.dumps([asdict(recipe), product], sort_keys=True, default=_told)
     version = hashlib.sha256(told.encode()).hexdigest()
     return Conversion(
-        recipe.product, identify, document, version, always=verify in ("header", "pixels")
+        recipe.product,
+        identify,
+        document,
+        version,
+        always=verify in ("header", "pixels"),
+        guess=key_guess(recipe.collection, recipe.id_property or "id"),
     )
 
 

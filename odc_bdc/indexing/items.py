@@ -58,7 +58,8 @@ def item_document(
         no file: then all names are absolute.
     verify
         ``none`` believes the item and opens no file, unless the item does not tell where its
-        pixels lie: then it opens one (each, where the recipe says that resolutions are mixed).
+        pixels lie: then it opens one of each resolution that the recipe names (each file, where it
+        says only that resolutions are mixed).
         ``header`` opens every file, and compares sizes in bytes. ``pixels`` also reads every
         pixel, and compares the codes of quality and the checksums. ``auto`` is ``header`` for
         files on local disks and ``none`` for others.
@@ -95,7 +96,7 @@ def _files(item: NormalisedItem, recipe: IngestRecipe, verify: Verify) -> dict[s
     for name, file in item.files.items():
         if name not in opened and file.grid is None:
             _open_for_grid(item, name, recipe, opened)
-        found[name] = opened.get(name) or _told(file, next(iter(opened.values()), None))
+        found[name] = opened.get(name) or _told(file, _like(name, recipe, opened))
     return found
 
 
@@ -103,8 +104,15 @@ def _open_for_grid(
     item: NormalisedItem, name: str, recipe: IngestRecipe, opened: dict[str, RasterFile]
 ) -> None:
     """Open the file of a measurement whose item does not tell the grid, unless another tells it."""
-    if not opened or recipe.mixed_resolutions:
+    if recipe.mixed_resolutions or _like(name, recipe, opened) is None:
         opened[name] = _checked_header(item, name, item.files[name])
+
+
+def _like(name: str, recipe: IngestRecipe, opened: Mapping[str, RasterFile]) -> RasterFile | None:
+    """Give a file that was opened and has the resolution of a measurement, by the recipe."""
+    resolution = recipe.rules[name].resolution
+    alike = (file for n, file in opened.items() if recipe.rules[n].resolution == resolution)
+    return next(alike, None)
 
 
 def _told(file: ItemFile, like: RasterFile | None) -> RasterFile:
@@ -113,12 +121,12 @@ def _told(file: ItemFile, like: RasterFile | None) -> RasterFile:
     if file.grid is not None:
         grid = file.grid
         return RasterFile(
-            file.href, grid.shape, grid.transform, grid.crs, dtype, file.nodata, file.band
+            file.path, grid.shape, grid.transform, grid.crs, dtype, file.nodata, file.band
         )
     if like is None:
         raise AssertionError
     scaled = _scaled(like, file.shape or like.shape)
-    return replace(scaled, href=file.href, dtype=dtype, nodata=file.nodata, band=file.band)
+    return replace(scaled, href=file.path, dtype=dtype, nodata=file.nodata, band=file.band)
 
 
 def _scaled(file: RasterFile, shape: tuple[int, int]) -> RasterFile:
@@ -131,21 +139,23 @@ def _scaled(file: RasterFile, shape: tuple[int, int]) -> RasterFile:
 def _checked_header(item: NormalisedItem, name: str, file: ItemFile) -> RasterFile:
     """Read a header, and compare it with what the item says of shape, place and size."""
     try:
-        found = read_header(file.href, file.band)
+        found = read_header(file.path, file.band)
     except InvalidValueError as e:
-        raise SceneError(f"{file.href}: its CRS cannot be read: {e}") from e
+        raise SceneError(f"{file.path}: its CRS cannot be read: {e}") from e
     if file.size is not None and is_local(file.href):
         check_size(file.href, file.size)
     if file.grid is not None and file.shape is not None and not same_crs(found.crs, file.grid.crs):
-        raise SceneError(f"{file.href}: wrong CRS {found.crs}; item {item.id} says {file.grid.crs}")
+        raise SceneError(
+            f"{found.href}: wrong CRS {found.crs}; item {item.id} says {file.grid.crs}"
+        )
     if file.shape not in {None, found.shape}:
-        raise SceneError(f"{file.href}: shape {found.shape}; item {item.id} says {file.shape}")
+        raise SceneError(f"{found.href}: shape {found.shape}; item {item.id} says {file.shape}")
     if file.grid is not None and file.shape is not None:
         _check_place(found, file, item.id)
     others = {n for other, f in item.files.items() if other != name for n in (other, f.key)}
     if found.description in others - {name, file.key}:
         raise SceneError(
-            f"{file.href}: is asset {file.key!r} of item {item.id}, but calls itself "
+            f"{found.href}: is asset {file.key!r} of item {item.id}, but calls itself "
             f"{found.description}; were files swapped?"
         )
     return found
@@ -160,7 +170,7 @@ def _check_place(found: RasterFile, file: ItemFile, item_id: str) -> None:
     shift = max(abs(x - y) for x, y in zip(found.bbox, told.bbox, strict=True))
     if shift > _NO_SHIFT * pixel:
         raise SceneError(
-            f"{file.href}: lies {shift / pixel:.4g} pixels from where item {item_id} says"
+            f"{found.href}: lies {shift / pixel:.4g} pixels from where item {item_id} says"
         )
 
 
@@ -211,10 +221,12 @@ def _check_encoding(
 
 def _check_pixels(item: NormalisedItem, recipe: IngestRecipe, product: Mapping[str, Any]) -> None:
     quality, codes = quality_codes(recipe, product)
+    # An archive has one checksum for all files in it.
+    for href, digest in {(file.href, file.sha256): None for file in item.files.values()}:
+        if digest is not None and is_local(href):
+            check_sha256(href, digest)
     for name, file in item.files.items():
-        if file.sha256 is not None and is_local(file.href):
-            check_sha256(file.href, file.sha256)
-        read_pixels(file.href, file.band, codes=codes if name == quality else None)
+        read_pixels(file.path, file.band, codes=codes if name == quality else None)
 
 
 def quality_codes(
@@ -251,11 +263,17 @@ def _same(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
+def _file_format(item: NormalisedItem) -> str:
+    """Give the format that EO3 has for a scene; of one in several, that is GeoTIFF."""
+    names = (file.member or file.href for file in item.files.values())
+    return "JPEG2000" if all(name.lower().endswith(".jp2") for name in names) else "GeoTIFF"
+
+
 def _properties(item: NormalisedItem) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "datetime": item.time,
         "odc:processing_datetime": item.processed,
-        "odc:file_format": "GeoTIFF",
+        "odc:file_format": _file_format(item),
         **item.properties,
     }
     if item.tile is not None:

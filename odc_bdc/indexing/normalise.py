@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,7 @@ import dateutil.parser
 from eodatasets3.properties import normalise_platforms
 
 from odc_bdc.errors import SceneError
+from odc_bdc.indexing.archive import SUFFIXES, Member, archive_suffix
 from odc_bdc.indexing.href import absolute_href
 from odc_bdc.indexing.item_grid import (
     PixelGrid,
@@ -24,6 +26,7 @@ from odc_bdc.indexing.item_grid import (
     size_of,
 )
 from odc_bdc.indexing.moment import as_utc
+from odc_bdc.indexing.sources.search import TILE_NAMES
 from odc_bdc.naming import dataset_id
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from odc_bdc.indexing.recipe import AssetRule, Condition, Correction, IngestRecipe
 
 _WRS = ("landsat:wrs_path", "landsat:wrs_row")
+_FIELD = re.compile(r"\{([^{}]+)\}")
 _SHA256 = "1220"  # how a multihash of SHA-256 begins: its code, and its 32 bytes
 
 
@@ -39,10 +43,12 @@ _SHA256 = "1220"  # how a multihash of SHA-256 begins: its code, and its 32 byte
 class ItemFile:
     """What an item tells of the file of a measurement; None where it is silent.
 
+    The file is an asset, or lies in an asset that is an archive.
+
     Attributes
     ----------
     href
-        Path or address, absolute as far as that of the item is; without access token.
+        Path or address of the asset, absolute as far as that of the item is; without access token.
     key
         Asset key.
     band
@@ -54,9 +60,11 @@ class ItemFile:
     dtype, nodata, scale, offset
         How the file stores values; NaN is no nodata value of an integer type.
     size
-        Bytes.
+        Bytes of the asset.
     sha256
-        Checksum, hexadecimal.
+        Checksum of the asset, hexadecimal.
+    member
+        Name of the file in the asset; None if the asset is the file.
     """
 
     href: str
@@ -70,6 +78,12 @@ class ItemFile:
     offset: float | None = None
     size: int | None = None
     sha256: str | None = None
+    member: str | None = None
+
+    @property
+    def path(self) -> str:
+        """What is opened: path, address, or the name that GDAL has for a file in an archive."""
+        return self.href if self.member is None else Member(self.href, self.member).href
 
 
 @dataclass(frozen=True)
@@ -158,6 +172,7 @@ def normalise_item(
                 properties,
                 Projection.told_by(properties, where),
                 Place(tile, box_of(document.get("bbox"))),
+                item_id,
                 where,
                 href,
             ),
@@ -284,8 +299,8 @@ def _parse_time(text: str) -> datetime:
 
 
 def _tile(properties: Mapping[str, Any], where: str, name: str) -> str | None:
-    # The BDC's items of 2020 and 2021 have `bdc:tile`, later ones a list.
-    for key in (name, "bdc:tiles", "bdc:tile"):
+    # The BDC's items of 2020 and 2021 have one tile, later ones a list.
+    for key in (name, *TILE_NAMES):
         value = properties.get(key)
         if isinstance(value, list):
             value = value[0] if value else None
@@ -302,6 +317,7 @@ class _Assets:
     properties: Mapping[str, Any]
     projection: Projection
     place: Place
+    item_id: str
     where: str
     base: str
 
@@ -313,12 +329,22 @@ def _files(given: _Assets, recipe: IngestRecipe) -> dict[str, ItemFile]:
 def _file(given: _Assets, rule: AssetRule, measurement: str, recipe: IngestRecipe) -> ItemFile:
     key, asset, href = _asset(given, rule, measurement)
     where = f"{given.where}: asset {key!r}"
+    absolute = absolute_href(href, given.base)
+    member = _member(given, rule, measurement, absolute)
+    if member is None and archive_suffix(absolute):
+        raise SceneError(
+            f"{where} is an archive, {absolute}; recipe {recipe.name} must name the member in it "
+            f"that is {measurement}, as in {{asset: {key}, member: '{{id}}_{measurement}.TIF'}}"
+        )
     shape, grid = item_grid(asset, given.projection, given.place, recipe, where)
-    told = _encoding(asset, given.properties, rule.band)
+    if member is None:
+        told = _encoding(asset, given.properties, rule.band)
+    else:
+        told = _encoding_of_member(asset, given.properties, measurement)
     if correction := recipe.corrections.get(measurement):
         told = _corrected(told, correction)
     return ItemFile(
-        absolute_href(href, given.base),
+        absolute,
         key,
         rule.band,
         shape,
@@ -326,6 +352,7 @@ def _file(given: _Assets, rule: AssetRule, measurement: str, recipe: IngestRecip
         *told,
         size=size_of(asset.get("file:size", asset.get("bdc:size"))),
         sha256=_sha256(asset.get("file:checksum", asset.get("checksum:multihash"))),
+        member=member,
     )
 
 
@@ -342,6 +369,30 @@ def _asset(given: _Assets, rule: AssetRule, measurement: str) -> tuple[str, Mapp
         raise SceneError(f"{given.where}: asset {key!r} has no href")
     _check_text(href, f"{given.where}: href of asset {key!r}")
     return key, asset, href
+
+
+def _member(given: _Assets, rule: AssetRule, measurement: str, archive: str) -> str | None:
+    """Give the name of the file in an archive that a recipe means; None if it means the asset."""
+    if rule.member is None:
+        return None
+    if archive_suffix(archive) is None:
+        raise SceneError(
+            f"{given.where}: {measurement} is a member of {archive}, which is no archive "
+            f"({', '.join(SUFFIXES)})"
+        )
+
+    def value(field: re.Match[str]) -> str:
+        if field[1] in ("id", "measurement"):
+            return given.item_id if field[1] == "id" else measurement
+        text = _text(given.properties, field[1], given.where)
+        if text is None:
+            raise SceneError(
+                f"{given.where}: has no {field[1]}, which the recipe wants in the name of the "
+                f"member for {measurement}"
+            )
+        return text
+
+    return _FIELD.sub(value, rule.member)
 
 
 _Encoding = tuple[str | None, float | None, float | None, float | None]
@@ -367,6 +418,17 @@ def _encoding(asset: Mapping[str, Any], properties: Mapping[str, Any], band: int
     if told is None:
         return None, None, None, None
     return _dtype(told.get("data_type")), _nodata(told.get("nodata")), None, None
+
+
+def _encoding_of_member(
+    asset: Mapping[str, Any], properties: Mapping[str, Any], measurement: str
+) -> _Encoding:
+    """Give dtype and nodata of a file in an archive, whose bands are told together, by name."""
+    listed = asset.get("eo:bands") or properties.get("eo:bands")
+    for band in listed if isinstance(listed, list) else ():
+        if isinstance(band, Mapping) and band.get("name") == measurement:
+            return _dtype(band.get("data_type")), _nodata(band.get("nodata")), None, None
+    return None, None, None, None
 
 
 def _band(bands: Any, number: int) -> Mapping[str, Any] | None:
@@ -418,7 +480,7 @@ def _properties(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         "eo:platform": normalise_platforms(platform) if platform else None,
         "eo:instrument": _text({"instruments": instruments}, "instruments", where),
         "eo:gsd": _number(given.get("eo:gsd")) if gsd is None else gsd,
-        "eo:cloud_cover": cover if cover is not None and 0 <= cover <= 100 else None,
+        "eo:cloud_cover": float(cover) if cover is not None and 0 <= cover <= 100 else None,
         **{key: _whole(_text(given, key, where)) for key in _WRS},
     }
     return {key: value for key, value in told.items() if value is not None}

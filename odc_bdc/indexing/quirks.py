@@ -21,7 +21,11 @@ Quirk: TypeAlias = Callable[[Properties, str], Properties]
 _MIDNIGHT = "T00:00:00"
 _LANDSAT = re.compile(r"L(?P<sensor>[COTEM])0(?P<number>[1-9])_")
 _INSTRUMENTS = {"C": ["oli", "tirs"], "O": ["oli"], "T": ["tirs"], "E": ["etm"], "M": ["mss"]}
-_BASELINE = re.compile(r"S2[A-D]_MSIL2A_\d{8}T\d{6}_N(?P<major>\d{2})(?P<minor>\d{2})_")
+_SENTINEL_2 = re.compile(
+    r"S2(?P<unit>[A-D])_MSIL(?:1C|2A)_(?P<sensed>\d{8}T\d{6})_N(?P<major>\d{2})(?P<minor>\d{2})"
+    r"_R\d{3}_T(?P<tile>\d{2}[A-Z]{3})_"
+)
+_DATASTRIP = re.compile(r"_S(?P<sensed>\d{8}T\d{6})_N")
 
 
 def period_from_id(properties: Properties, item_id: str) -> Properties:
@@ -65,10 +69,37 @@ def baseline_from_id(properties: Properties, item_id: str) -> Properties:
 
     It stands in the id, ``..._N0509_...``; other catalogues have it as ``processing:version``.
     """
-    found = _BASELINE.match(item_id)
+    found = _SENTINEL_2.match(item_id)
     told = properties.get("processing:version")
     baseline = f"{found['major']}.{found['minor']}" if found else told
     return {"s2:processing_baseline": baseline, **_told(properties)}
+
+
+def sentinel2_from_id(properties: Properties, item_id: str) -> Properties:
+    """Read satellite and sensor from the id of a Sentinel-2 scene, ``S2A_MSI...``."""
+    found = _SENTINEL_2.match(item_id)
+    if found is None:
+        return properties
+    return {**properties, "platform": f"sentinel-2{found['unit'].lower()}", "instruments": ["msi"]}
+
+
+def l1c_granule(properties: Properties, item_id: str) -> Properties:
+    """Tell where the images of a Sentinel-2 L1C scene lie in its SAFE.
+
+    ``odc_bdc:granule`` is the folder below ``GRANULE``, which is called by tile, absolute orbit and
+    the time at which the datastrip began; ``odc_bdc:image`` is how the names of images begin, with
+    tile and the time in the scene's id. The names are those of ESA's compact SAFE, of 2016 on.
+    """
+    found = _SENTINEL_2.match(item_id)
+    datastrip = _DATASTRIP.search(str(properties.get("datastripId")))
+    orbit = properties.get("orbitNumber")
+    if found is None or datastrip is None or not isinstance(orbit, int):
+        return properties
+    return {
+        **properties,
+        "odc_bdc:granule": f"L1C_T{found['tile']}_A{orbit:06d}_{datastrip['sensed']}",
+        "odc_bdc:image": f"T{found['tile']}_{found['sensed']}",
+    }
 
 
 def _told(properties: Properties) -> dict[str, Any]:
@@ -77,6 +108,13 @@ def _told(properties: Properties) -> dict[str, Any]:
 
 QUIRKS: dict[str, Quirk] = {
     quirk.__name__: quirk
-    for quirk in (period_from_id, whole_days, landsat_from_id, baseline_from_id)
+    for quirk in (
+        period_from_id,
+        whole_days,
+        landsat_from_id,
+        sentinel2_from_id,
+        baseline_from_id,
+        l1c_granule,
+    )
 }
 """All quirks by the name that recipes call them."""

@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 
 from odc_bdc.errors import SceneError
 from odc_bdc.grid import BBox
+from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.crs import crs_name
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RasterFile:
     Attributes
     ----------
     href
-        Path or address.
+        Path or address; of a file in an archive, its name for GDAL.
     shape
         Rows and columns.
     transform
@@ -69,7 +70,7 @@ class RasterFile:
 
 
 def is_local(href: str) -> bool:
-    """Tell whether a file is on this machine's disks."""
+    """Tell whether a file is on this machine's disks, and not in an archive."""
     return href.startswith("file://") or not ("://" in href or href.startswith("/vsi"))
 
 
@@ -161,12 +162,23 @@ def check_sha256(href: str, digest: str) -> None:
 def _opened(href: str) -> Iterator[Any]:
     """Open a raster file; what goes wrong while it is open is told as a `SceneError`."""
     try:
-        with rasterio.open(href) as src:
+        # GDAL would leave a note beside each gzip file that it read to the end.
+        with rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO"), rasterio.open(href) as src:
             yield src
     except RasterioError as e:
-        if is_local(href) and not _path(href).exists():
-            raise SceneError(f"{href}: no such file") from e
-        raise SceneError(f"{href}: cannot be read as a raster: {_first_line(e)}") from e
+        raise SceneError(_fault(href, _first_line(e))) from e
+
+
+def _fault(href: str, reason: str) -> str:
+    """Say why a raster file cannot be read; of one in an archive, name both."""
+    member = Member.from_href(href)
+    place = href if member is None else member.archive
+    if is_local(place) and not _path(place).exists():
+        return f"{place}: no such file"
+    if member is None:
+        return f"{href}: cannot be read as a raster: {reason}"
+    found = member.fault() if is_local(place) else None
+    return f"{place}: {found or f'its member {member.name} cannot be read as a raster: {reason}'}"
 
 
 def _check_complete(src: Any, href: str) -> None:

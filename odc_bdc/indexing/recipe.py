@@ -35,10 +35,17 @@ class AssetRule:
         Asset keys; the first that an item has is taken.
     band
         Number of the band in the file, from 1.
+    member
+        Where the asset is an archive, the name of the file inside: text with ``{id}``,
+        ``{measurement}`` and names of item properties in braces. None where the asset is the file.
+    resolution
+        Nominal pixel size; files of one item that have the same lie on one pixel grid.
     """
 
     keys: tuple[str, ...]
     band: int = 1
+    member: str | None = None
+    resolution: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +265,12 @@ def _rules(given: Any) -> dict[str, AssetRule]:
 
 def _rule(given: Any) -> AssetRule:
     if isinstance(given, dict):
-        return AssetRule(_rule(given["asset"]).keys, given.get("band", 1))
+        return AssetRule(
+            _rule(given["asset"]).keys,
+            given.get("band", 1),
+            given.get("member"),
+            given.get("resolution"),
+        )
     return AssetRule((given,) if isinstance(given, str) else tuple(given))
 
 

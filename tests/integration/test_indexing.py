@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import sys
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,6 +16,7 @@ from made_items import BANDS, COLLECTION, CONVERSION, PRODUCT, document, identif
 
 from odc_bdc import OdcBdcError
 from odc_bdc.indexing import Conversion, Coverage, FoundItem, add_products, index_items
+from odc_bdc.indexing.conversion import key_guess
 from odc_bdc.product import product_document
 
 DERIVED = "CB4_64_16D_MED_v1"
@@ -34,15 +38,35 @@ def items():
     return list(made_items(COUNT))
 
 
+def parsed(source, href, item):
+    return FoundItem(source, href, item)
+
+
+def line(source, href, item):
+    """Give an item as a line of a file gives it: parsed when it is looked into."""
+    return FoundItem.unread(
+        source, href, json.dumps(item).encode(), lambda text, _: json.loads(text)
+    )
+
+
+@pytest.fixture(autouse=True, params=[parsed, line])
+def form(request, monkeypatch):
+    """Let each test meet items that were parsed when they were found, and items that were not."""
+    monkeypatch.setattr(sys.modules[__name__], "item_as_found", request.param)
+
+
+item_as_found = parsed
+
+
 def found(items, href="/data/items.ndjson"):
-    return [FoundItem(f"{href}:{n}", href, item) for n, item in enumerate(items, 1)]
+    return [item_as_found(f"{href}:{n}", href, item) for n, item in enumerate(items, 1)]
 
 
 def run(dc, items, **options):
     """Index items, given as documents or as found; give the counts and the records."""
     records = []
     given = found(items) if all(isinstance(i, dict) for i in items) else items
-    conversion = options.pop("conversion", CONVERSION)
+    conversion = replace(options.pop("conversion", CONVERSION), guess=key_guess(COLLECTION))
     report = index_items(dc, given, conversion, report=records.append, **options)
     assert len(records) == sum(report.counts.values())
     return dict(report.counts), records
@@ -83,6 +107,77 @@ def test_second_run_converts_nothing(empty, items):
     run(empty, items)
     idle = Conversion(PRODUCT, identify, never)
     assert run(empty, items, conversion=idle)[0] == {"unchanged": COUNT}
+
+
+def unreadable(text, where):
+    raise AssertionError(f"{where} is parsed")
+
+
+def as_lines(texts, parse=unreadable, href="/data/items.ndjson"):
+    return [FoundItem.unread(f"{href}:{n}", href, t, parse) for n, t in enumerate(texts, 1)]
+
+
+def texts_of(items, **how):
+    return [json.dumps(item, **how).encode() for item in items]
+
+
+def test_texts_of_last_time_are_not_parsed(empty, items):
+    def parse(text, _where):
+        looked.append(text)
+        return json.loads(text)
+
+    looked = []
+    texts = texts_of(items)
+    assert run(empty, as_lines(texts, parse))[0] == {"added": COUNT}
+    before = stored(empty)
+    counts, records = run(empty, [*as_lines(texts), *as_lines(texts[:2])], batch=7)
+    assert counts == {"unchanged": COUNT + 2}
+    assert [r.item for r in records[:COUNT]] == [i["id"] for i in items]
+    assert [r.id for r in records[:COUNT]] == [id_of(i) for i in items]
+    assert stored(empty) == before
+    looked.clear()
+    items[2]["properties"]["gsd"] = 10
+    items[5]["links"] = []
+    changed = texts_of(items)
+    assert run(empty, as_lines(changed, parse))[0] == {"updated": 1, "unchanged": COUNT - 1}
+    assert looked == [changed[2], changed[5]]
+    # A text that says the same in another way is no change of the item.
+    assert run(empty, as_lines(texts_of(items, sort_keys=True, indent=1), parse))[0] == {
+        "unchanged": COUNT
+    }
+
+
+def test_texts_of_last_time_are_parsed_where_something_else_changed(empty, items, tmp_path):
+    texts = texts_of(items)
+
+    def lines(href="/data/items.ndjson"):
+        return as_lines(texts, lambda text, _: json.loads(text), href)
+
+    run(empty, lines())
+    assert run(empty, lines("/data/moved.ndjson"))[0] == {"updated": COUNT}
+    mended = replace(CONVERSION, version="another recipe")
+    assert run(empty, lines("/data/moved.ndjson"), conversion=mended)[0] == {"updated": COUNT}
+    assert run(empty, lines(), out=tmp_path)[0] == {"updated": COUNT}
+    assert run(empty, as_lines(texts), out=tmp_path)[0] == {"unchanged": COUNT}
+    paths = sorted(tmp_path.rglob("*.yaml"))
+    paths[0].unlink()
+    assert run(empty, lines(), out=tmp_path)[0] == {"unchanged": COUNT}
+    assert sorted(tmp_path.rglob("*.yaml")) == paths
+    empty.index.datasets.archive([id_of(items[0])])
+    assert run(empty, lines(), out=tmp_path)[0] == {"unchanged": COUNT - 1, "restored": 1}
+
+
+def test_wrong_guesses_do_no_harm(empty, items):
+    """An id that stands before the item's own is that of another item, or of none."""
+    for number, item in enumerate(items):
+        item["links"] = [{"id": items[number - 1]["id"] if number % 2 else f"none {number}"}]
+    texts = [json.dumps(dict(reversed(item.items()))).encode() for item in items]
+    assert all(texts[n].index(b'"links"') < texts[n].index(b'"type"') for n in range(COUNT))
+    for wanted in ("added", "unchanged"):
+        counts, records = run(empty, as_lines(texts, lambda text, _: json.loads(text)))
+        assert counts == {wanted: COUNT}
+        assert [r.item for r in records] == [i["id"] for i in items]
+    assert visible(empty) == {id_of(i) for i in items}
 
 
 def test_datasets_are_found_by_place_time_and_properties(empty, items):

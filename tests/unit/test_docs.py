@@ -262,7 +262,7 @@ def test_documents_that_are_shown_are_valid(tmp_path):
             else:
                 Product.validate(doc)
                 kinds.append("product")
-    assert sorted(kinds) == ["cube", "grid", "product", "recipe"]
+    assert sorted(kinds) == ["cube", "grid", "product", "recipe", "recipe"]
 
 
 def test_the_table_of_recipes_is_complete():

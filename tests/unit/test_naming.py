@@ -519,6 +519,7 @@ def test_shipped_names_follow_the_grammar():
         "landsat_2_tm": "landsat_2_tm",
         "lc8sr_1": "LC8_SR_1",  # its name of 2020
         "s2_l2a_n0400": "S2_L2A_1_N0400",
+        "s2_l1c_bundle_n0400": "S2_L1C_BUNDLE_1_N0400",
         "mod13q1_6_0": "MOD13Q1_6",
         "mod13q1_6_1": "MOD13Q1_6",
         "mod13q1_6_sinop_lossy": "MOD13Q1_6_VI",

@@ -9,7 +9,9 @@ import copy
 import hashlib
 import json
 import sys
+import tarfile
 import uuid
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from odc_bdc.indexing import (
     find_recipe,
     item_document,
     normalise_item,
+    read_header,
     shipped_recipes,
     write_document,
 )
@@ -261,21 +264,134 @@ def test_recorded_map_without_tile_converts(tmp_path):
     assert "odc:region_code" not in made["properties"]
 
 
+def packed(path, files):
+    """Put files into an archive, by their names in it; the originals go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+        if path.suffix == ".zip"
+        else tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w")
+    ) as archive:
+        add = archive.write if path.suffix == ".zip" else archive.add
+        for name, file in files.items():
+            add(file, name)
+            file.unlink()
+    return path
+
+
+def bundle_at(document, folder, files):
+    """Let the one asset of an item be an archive on disk, of other size than INPE's."""
+    asset = document["assets"]["asset"]
+    path = packed(folder / Path(asset["href"]).name, files)
+    asset |= {"href": str(path), "bdc:size": path.stat().st_size}
+    asset["checksum:multihash"] = f"1220{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return path
+
+
+def landsat_bundle(folder, **changes):
+    """Give the recorded item of Landsat with an archive, of scenes as USGS packs them."""
+    document = recorded("v0.9_LC8_DN-1")
+    files = {}
+    for name in [*(f"B{n}" for n in range(1, 12)), "BQA"]:
+        # Pixels of 15 m share the centre of the first one with those of 30 m, not its corner.
+        told = {"shape": (79, 59), "transform": from_origin(199492.5, -1650007.5, 15, 15)}
+        told = told if name == "B8" else {"transform": from_origin(199485, -1650000, 30, 30)}
+        told |= {"dtype": "uint16", "nodata": None, "crs": "EPSG:32624", **changes.get(name, {})}
+        files[f"{document['id']}_{name}.TIF"] = raster(folder / name, **told)
+    return document, bundle_at(document, folder, files)
+
+
+SAFE = "S2A_MSIL1C_20250505T132251_N0511_R038_T23KLP_20250505T230941.SAFE"
+IMAGE = f"{SAFE}/GRANULE/L1C_T23KLP_A051544_20250505T132516/IMG_DATA/T23KLP_20250505T132251"
+METRES = {60: ["B01", "B09", "B10"], 20: ["B05", "B06", "B07", "B8A", "B11", "B12"]}
+METRES[10] = ["B02", "B03", "B04", "B08"]
+
+
+def sentinel_bundle(folder):
+    """Give the recorded item of Sentinel-2 with an archive whose images are on the tile's grid."""
+    document, files = recorded("v1.0_S2_L1C_BUNDLE-1"), {}
+    for metres, bands in METRES.items():
+        grid = from_origin(300000, 7400020, metres, metres)
+        shape = (109800 // metres,) * 2
+        told = {"dtype": "uint16", "nodata": None, "crs": "EPSG:32723", "transform": grid}
+        for band in bands:
+            files[f"{IMAGE}_{band}.jp2"] = raster(folder / band, shape=shape, **told)
+    return document, bundle_at(document, folder, files)
+
+
 @needs_data
-@pytest.mark.parametrize("source", ["v0.9_LC8_DN-1", "v1.0_S2_L1C_BUNDLE-1"])
-def test_recorded_bundles_hold_no_raster(source):
-    """All their pixels are in one archive; `stac_extensions` as a bare string does no harm."""
-    document = recorded(source)
-    recipe = recipe_of(document["collection"], "own", {"red": ["B4", "B04"]})
-    with pytest.raises(SceneError, match="no asset 'B4' or 'B04' for red; it has: asset, thumb"):
-        normalise_item(document, recipe, href=BASE)
+def test_recorded_bundle_of_landsat_is_read_in_its_archive(tmp_path):
+    document, path = landsat_bundle(tmp_path)
+    recipe = find_recipe("lc8_dn_1")
+    product = product_document(recipe.product)
+    made = convert(document, recipe, verify="pixels")
+    assert complaints(made, product) == []
+    assert list(tmp_path.iterdir()) == [path]
+    assert made["grids"] == {
+        "default": {"shape": [40, 30], "transform": [30, 0, 199485, 0, -30, -1650000, 0, 0, 1]},
+        "B8": {"shape": [79, 59], "transform": [15, 0, 199492.5, 0, -15, -1650007.5, 0, 0, 1]},
+    }
+    for name, told in made["measurements"].items():
+        assert told.get("grid") == ("B8" if name == "B8" else None)
+        with rasterio.open(told["path"]) as src:
+            grid = made["grids"][told.get("grid", "default")]
+            assert (list(src.shape), list(src.transform)) == (grid["shape"], grid["transform"])
+    properties = made["properties"]
+    assert properties["odc:region_code"] == "217071"
+    assert properties["odc:file_format"] == "GeoTIFF"
+    assert (properties["eo:platform"], properties["eo:instrument"]) == ("landsat-8", "oli_tirs")
+    for verify in ("none", "header", "auto"):
+        assert convert(document, recipe, verify=verify) == made
+
+
+@needs_data
+def test_recorded_bundle_of_sentinel_is_read_in_its_archive(tmp_path):
+    """`stac_extensions` as a bare string does no harm."""
+    document, path = sentinel_bundle(tmp_path)
+    recipe = find_recipe("s2_l1c_bundle_n0400")
+    product = product_document(recipe.product)
+    assert not belongs_to(document, find_recipe("s2_l1c_bundle_before_n0400"))
+    made = convert(document, recipe)
+    assert complaints(made, product) == []
+    assert made == convert(document, recipe, verify="none")
+    assert made["crs"] == "epsg:32723"
+    # The grid of the tile has the box that the item tells.
+    assert footprint(made) == pytest.approx(document["bbox"], abs=2e-3)
+    assert {m["name"] for m in product["measurements"]} == set(made["measurements"])
+    for metres, bands in METRES.items():
+        for band in bands:
+            told = made["measurements"][band]
+            assert told["path"] == f"/vsizip/{{{path}}}/{IMAGE}_{band}.jp2"
+            grid = made["grids"][told.get("grid", "default")]
+            assert grid["shape"] == [109800 // metres] * 2
+            assert grid["transform"] == [metres, 0, 300000, 0, -metres, 7400020, 0, 0, 1]
+    properties = made["properties"]
+    assert properties["odc:region_code"] == "23KLP"
+    assert properties["odc:file_format"] == "JPEG2000"
+    assert (properties["eo:platform"], properties["eo:instrument"]) == ("sentinel-2a", "msi")
+
+
+@needs_data
+def test_a_header_of_each_resolution_does(tmp_path):
+    document, _ = landsat_bundle(tmp_path)
+    opened = []
+
+    def watched(href, band=1):
+        opened.append(href.rpartition("_")[2])
+        return read_header(href, band)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("odc_bdc.indexing.items.read_header", watched)
+        convert(document, find_recipe("lc8_dn_1"), verify="none")
+    assert opened == ["B1.TIF", "B8.TIF"]
 
 
 @needs_data
 def test_no_recorded_item_is_left_out():
     """What else is recorded are definitions of collections, and a record of a database."""
-    tested = [case[0] for case in (*SHIPPED, *OWN)]
-    tested += ["v0.9_LC8SR-1", "v0.8_MOD13Q1", "v0.9_LCC", "v0.9_LC8_DN-1", "v1.0_S2_L1C_BUNDLE-1"]
+    tested = {case[0] for case in (*SHIPPED, *OWN)}
+    tested |= {"v0.9_LC8SR-1", "v0.8_MOD13Q1", "v0.9_LCC", "v0.9_LC8_DN-1", "v1.0_S2_L1C_BUNDLE-1"}
+    assert len(tested) == 12
     others = []
     for path in RECORDED.glob("*.json"):
         if path.name.startswith(tuple(tested)):
@@ -410,6 +526,7 @@ def test_tokens_do_not_get_into_documents():
         ("/data/a/item.json", "/vsicurl/https://example.org/x.tif", "https://example.org/x.tif"),
         ("/data/a/item.json", "./b c/../x y.tif", "file:///data/a/x%20y.tif"),
         ("/data/a/item.json", "/data/x.tif", "file:///data/x.tif"),
+        ("/data/a/item.json", "file:///data/x%20y.tif", "file:///data/x%20y.tif"),
     ],
 )
 def test_hrefs_are_made_absolute(base, href, path):
@@ -763,6 +880,127 @@ def test_quality_of_another_coding(tmp_path):
     assert convert(document, recipe, verify="pixels")
 
 
+IN_ARCHIVE = {"asset": "all", "member": "{id}/{own:part}_{measurement}.tif"}
+BUNDLE = recipe_of("S-1", "own_scenes", {"red": IN_ARCHIVE, "swir": IN_ARCHIVE})
+
+
+def bundle(href="all.zip", **properties):
+    """Give an item whose files are all in one archive, with their pixel grid."""
+    document = scene(**{"own:part": 7, **properties})
+    document["assets"] = {"all": {"href": href}}
+    return document
+
+
+@pytest.mark.parametrize(
+    ("href", "paths"),
+    [
+        ("all.zip", "/vsizip/{/vsicurl/https://example.org/items/all.zip}/one/7_red.tif"),
+        ("all.tar", "/vsitar/{/vsicurl/https://example.org/items/all.tar}/one/7_red.tif"),
+        (
+            "all.tar.gz?v=1&access_token=secret",
+            "/vsitar/{/vsigzip//vsicurl/https://example.org/items/all.tar.gz?v=1}/one/7_red.tif",
+        ),
+        ("s3://bucket/all.TGZ", "/vsitar/{/vsigzip//vsis3/bucket/all.TGZ}/one/7_red.tif"),
+        ("/vsicurl/http://a.b/all.zip", "/vsizip/{/vsicurl/http://a.b/all.zip}/one/7_red.tif"),
+        ("file:///data/all%20of%20it.zip", "/vsizip/{/data/all of it.zip}/one/7_red.tif"),
+    ],
+)
+def test_members_have_the_names_that_gdal_has_for_them(href, paths):
+    with closed_files():
+        made = convert(bundle(href), BUNDLE, UTM_PRODUCT, verify="none")
+    assert made["measurements"]["red"]["path"] == paths
+
+
+@pytest.mark.parametrize("name", ["all.zip", "all.tar", "all.tar.gz", "all.tgz"])
+def test_archives_without_members_in_the_recipe_are_refused(name):
+    plain = recipe_of("S-1", "own_scenes", {"red": "all"})
+    with pytest.raises(SceneError) as raised:
+        normalise_item(bundle(name), plain, href=BASE)
+    assert str(raised.value) == (
+        f"item one: asset 'all' is an archive, https://example.org/items/{name}; recipe own must "
+        "name the member in it that is red, as in {asset: all, member: '{id}_red.TIF'}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (bundle("all.7z"), r"item one: red is a member of .*/all.7z, which is no archive \(.zip"),
+        (bundle(**{"own:part": None}), "item one: has no own:part, which the recipe wants in the"),
+        (bundle(**{"own:part": [7]}), r"item one: own:part: \[7\] is not text"),
+        (bundle("ftp://host/all.zip"), "ftp://host/all.zip: archives are read from paths and"),
+    ],
+)
+def test_members_that_cannot_be_named(document, message):
+    with pytest.raises(SceneError, match=message):
+        convert(document, BUNDLE, UTM_PRODUCT, verify="none")
+
+
+@pytest.fixture(params=["all.zip", "all.tar", "all.tar.gz"])
+def good_bundle(request, tmp_path):
+    """Give the item of an archive on disk, and its path."""
+    files = {f"one/7_{name}.tif": raster(tmp_path / name) for name in ("red", "swir")}
+    path = packed(tmp_path / request.param, files)
+    return bundle(str(path)), path
+
+
+def refused(document, path, **options):
+    """Give why an item is refused, without the path of the archive that comes first."""
+    with pytest.raises(SceneError) as raised:
+        convert(document, BUNDLE, UTM_PRODUCT, **options)
+    reason = str(raised.value)
+    assert reason.startswith(f"{path}: ")
+    assert "\n" not in reason
+    return reason.removeprefix(f"{path}: ")
+
+
+def test_faulty_archives_are_named_with_the_member(good_bundle):
+    document, path = good_bundle
+    assert convert(document, BUNDLE, UTM_PRODUCT, verify="pixels")
+    other = copy.deepcopy(document)
+    other["properties"]["own:part"] = 8
+    reason = refused(other, path)
+    assert reason == "has no member one/8_red.tif, do you mean one/7_red.tif?"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    document["assets"]["all"]["bdc:size"] = len(whole)
+    reason = refused(document, path)
+    assert reason.startswith(("cannot be read as an archive: ", "truncated: "))
+    path.write_text("nothing of the kind", "utf-8")
+    assert refused(document, path).startswith("cannot be read as an archive: ")
+    path.unlink()
+    assert refused(document, path) == "no such file"
+
+
+def test_archives_are_compared_with_size_and_checksum(good_bundle):
+    document, path = good_bundle
+    asset = document["assets"]["all"]
+    asset |= {"file:size": path.stat().st_size, "file:checksum": f"1220{'0' * 64}"}
+    assert convert(document, BUNDLE, UTM_PRODUCT)
+    assert "its checksum is not the item's" in refused(document, path, verify="pixels")
+    asset["file:size"] -= 1
+    assert "another file" in refused(document, path)
+
+
+def test_members_that_are_no_rasters(tmp_path):
+    (tmp_path / "text").write_text("no raster", "utf-8")
+    files = {"one/7_red.tif": raster(tmp_path / "red"), "one/7_swir.tif": tmp_path / "text"}
+    path = packed(tmp_path / "all.zip", files)
+    reason = refused(bundle(str(path)), path)
+    assert reason.startswith("its member one/7_swir.tif cannot be read as a raster: ")
+
+
+def test_members_are_compared_with_item_and_product(tmp_path):
+    files = {"one/7_red.tif": raster(tmp_path / "red", "uint16", 0)}
+    files["one/7_swir.tif"] = raster(tmp_path / "swir")
+    path = packed(tmp_path / "all.tar.gz", files)
+    with pytest.raises(SceneError, match=r"all.tar.gz\}/one/7_red.tif: dtype uint16; product own"):
+        convert(bundle(str(path)), BUNDLE, UTM_PRODUCT)
+    document = bundle(**{"eo:bands": [{"name": "swir"}, {"name": "red", "data_type": "uint8"}]})
+    with pytest.raises(SceneError, match=r"one/7_red.tif: dtype uint8; product own_scenes says"):
+        convert(document, BUNDLE, UTM_PRODUCT)
+
+
 def test_mixed_resolutions_without_grids_read_every_header(tmp_path):
     document = scene(tmp_path)
     for key in ("proj:epsg", *PROJ):
@@ -802,7 +1040,8 @@ JSON = st.recursive(
 
 
 def try_to_convert(document):
-    for recipe, product in ((UTM, UTM_PRODUCT), (CUBE, product_document(CUBE.product))):
+    cases = (UTM, UTM_PRODUCT), (BUNDLE, UTM_PRODUCT), (CUBE, product_document(CUBE.product))
+    for recipe, product in cases:
         made, reason = None, "none"
         with closed_files():
             try:
@@ -848,13 +1087,13 @@ NAMES = st.sampled_from(
         "proj:projjson", "proj:shape", "proj:transform", "proj:bbox", "platform", "instruments",
         "gsd", "eo:gsd", "eo:cloud_cover", "eo:bands", "raster:bands", "bands", "data_type",
         "nodata", "scale", "bdc:raster_size", "x", "y", "href", "file:size", "checksum:multihash",
-        "red", "swir", "CMASK", "BAND13", "landsat:wrs_path",
+        "red", "swir", "CMASK", "BAND13", "landsat:wrs_path", "own:part", "all",
     ]
 )  # fmt: skip
 TYPICAL = st.sampled_from(
     [
         "", "nan", "\x00", "\ud800", "é", "EPSG:4326", "EPSG:10857", "EPSG:5773", "urn:x", "2020",
-        "2020-01-01T00:00:00", "9999-12-31T23:59:59-12:00", "021027", "http://[x", "//", "s3://",
+        "x{}.zip", "2020-01-01T00:00:00", "9999-12-31T23:59:59-12:00", "021027", "http://[x", "//", "s3://",
         "https://x/?access_token=%", 0, -1, 2**70, 1e308, 10857, [], {}, [None], [1, 2], [0] * 6,
         [1, 0, 0, 0, -1, 0], [[]], [{}], {"x": 5, "y": 5}, {"x": -5}, float("inf"), float("nan"),
     ]
@@ -871,7 +1110,7 @@ def places(value, at=()):
 
 
 def start_documents():
-    found = [item(), scene()]
+    found = [item(), scene(), bundle()]
     if RECORDED.is_dir():
         found += [recorded(name) for name, _ in SHIPPED]
     return found

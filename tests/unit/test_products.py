@@ -38,6 +38,7 @@ needs_data = pytest.mark.skipif(
 SCENES = {
     "CB4_WFI_L4_SR_1", "CB4A_WFI_L4_SR_1", "CB4_MUX_L4_SR_1", "LC8_SR_1",
     "landsat_2_oli", "landsat_2_etm", "landsat_2_tm", "S2_L2A_1", "S2_L2A_1_N0400", "MOD13Q1_6",
+    "LC8_DN_1", "S2_L1C_BUNDLE_1", "S2_L1C_BUNDLE_1_N0400",
 }  # fmt: skip
 # Where a tile lies and how many pixels it has; the V1 sizes are those of recorded rasters.
 PUBLISHED = {
@@ -249,6 +250,53 @@ def test_landsat_pixel_quality(product, band):
     assert set(describe_variable_flags(image).index) == set(CLEAR)
 
 
+NONE = {
+    "fill": False, "terrain_occlusion": False, "radiometric_saturation": "none", "cloud": False,
+    "cloud_confidence": "none", "cloud_shadow_confidence": "none", "snow_confidence": "none",
+    "cirrus_confidence": "none",
+}  # fmt: skip
+SURE = {f"{name}_confidence": "low" for name in ("cloud", "cloud_shadow", "snow", "cirrus")}
+# What USGS's table of Landsat-8 values of Collection 1 says.
+BQA = {
+    1: {"fill": True},
+    2: {"terrain_occlusion": True},
+    2720: SURE,
+    2724: SURE | {"radiometric_saturation": "1 or 2"},
+    2728: SURE | {"radiometric_saturation": "3 or 4"},
+    2732: SURE | {"radiometric_saturation": "5 or more"},
+    2752: SURE | {"cloud_confidence": "medium"},
+    2800: SURE | {"cloud": True, "cloud_confidence": "high"},
+    2976: SURE | {"cloud_shadow_confidence": "high"},
+    3744: SURE | {"snow_confidence": "high"},
+    6816: SURE | {"cirrus_confidence": "high"},
+}
+
+
+@pytest.mark.parametrize("product", ["LC8_DN_1", "LC8_L1TP_NY_1"])
+def test_landsat_quality_of_collection_1(product):
+    image = load(product, "BQA", list(BQA))
+    for value, changes in BQA.items():
+        assert mask_to_dict(image.flags_definition, value) == {**NONE, **changes}
+    assert make_mask(image, cloud=True).values.tolist() == [v == 2800 for v in BQA]
+    assert np.isnan(mask_invalid_data(image).values).tolist() == [v == 1 for v in BQA]
+
+
+@needs_data
+def test_landsat_quality_of_collection_1_in_files():
+    """Every value that occurs is one of the table's, or several of them at once."""
+    flags = measurements("LC8_DN_1")["BQA"]["flags_definition"]
+    seen = set()
+    for path in (DATA / "LC8_L1TP_NY-1").rglob("*_BQA.tif"):
+        with rasterio.open(path) as src:
+            seen |= set(np.unique(src.read(1)).tolist())
+    assert {1, 2720, 2800} < seen
+    for value in seen - {1}:
+        told = mask_to_dict(flags, value)
+        # USGS never leaves a confidence open where there are data.
+        assert "none" not in {told[name] for name in SURE}
+        assert told["cloud_confidence"] == "high" or not told["cloud"]
+
+
 @pytest.mark.parametrize(
     ("sensor", "value", "flags"),
     [
@@ -311,6 +359,11 @@ def test_modis_quality():
         ("S2_L2A_1", "B04", 1500, 0.15),
         # ESA: from baseline 04.00 on, 1000 is added to the pixel values.
         ("S2_L2A_1_N0400", "B04", 2500, 0.15),
+        ("S2_L1C_BUNDLE_1", "B10", 1500, 0.15),
+        ("S2_L1C_BUNDLE_1_N0400", "B10", 2500, 0.15),
+        # USGS: 5000 is 0 in reflectance; radiance of the thermal bands begins at 0.1.
+        ("LC8_DN_1", "B4", 5000, 0.0),
+        ("LC8_DN_1", "B10", 20000, 6.784),
         ("LANDSAT_16D_1", "red", 1500, 0.15),
         ("S2_16D_2", "B8A", 3000, 0.3),
     ],
@@ -371,6 +424,7 @@ FROM_RECORDED = [
         set(),
         {"Fmask4": ("uint16", 1)},
     ),
+    ("LC8_DN_1", "v0.9_LC8_DN-1__LC08_L1GT_217071_20211011_20211019_01_T2.json", set(), {}),
     ("LC8_30_1", "v0.9_LC8_30-1__LC8_30_v001_044049_2020-08-26.json", set(), {}),
     ("S2_10_1", "v0.9_S2_10-1__S2_10_v001_083099_2018-06-01.json", set(), {}),
     ("LC8_30_16D_STK_1", "v0.9_LC8_30-1__LC8_30_v001_044049_2020-08-26.json", AUXILIARY, {}),
@@ -393,7 +447,8 @@ def test_bands_are_those_that_were_recorded(product, source, lacking, decided):
     bands = {b["name"]: b for b in recorded_bands(document)}
     ours = measurements(product)
     assert set(ours) == set(bands) | lacking
-    if assets := set(document.get("assets", {})) - {"thumbnail"}:
+    assets = set(document.get("assets", {})) - {"thumbnail"}
+    if assets and assets != {"asset"}:  # an archive of all bands
         assert assets == set(bands)
     said = {name: (b["data_type"], b["nodata"]) for name, b in bands.items()}
     assert {

@@ -51,6 +51,10 @@ def test_conditions_of_one_collection_exclude_each_other():
             "platform landsat-8 or landsat-9",
         ],
         "S2_L2A-1": ["s2:processing_baseline before 04.00", "s2:processing_baseline from 04.00"],
+        "S2_L1C_BUNDLE-1": [
+            "s2:processing_baseline before 04.00",
+            "s2:processing_baseline from 04.00",
+        ],
     }
 
 
@@ -111,6 +115,13 @@ OWN = {"collection": "A-1", "product": "A_1", "assets": ["red", "mask"]}
             {"assets": {"red": {"asset": "a", "band": 0}}},
             "assets.red.band: 0 is less than the minimum",
         ),
+        (
+            {"assets": {"red": {"asset": "a", "member": "{id_B4.TIF"}}},
+            r"assets.red.member: '{id_B4.TIF' does not match .* \(the name of the file in an",
+        ),
+        ({"assets": {"red": {"asset": "a", "member": "/B4.TIF"}}}, "assets.red.member: '/B4.TIF'"),
+        ({"assets": {"red": {"asset": "a", "member": ""}}}, "assets.red.member: ''"),
+        ({"assets": {"red": {"asset": "a", "resolution": 0}}}, "assets.red.resolution: 0 is less"),
         ({"source": {"kind": "ftp"}}, "source.kind: 'ftp' is not one of .* folder"),
         ({"source": {"kind": "folder", "layout": "x"}}, "source.layout: 'x' is not one of"),
         ({"grid": {"name": "BDC_XL_V9", "resolution": 64}}, "grid.name: 'BDC_XL_V9' is no known"),

@@ -145,6 +145,11 @@ class Search:
         wanted = {"eq": self.tile[0]} if len(self.tile) == 1 else {"in": list(self.tile)}
         return {**self.query, name: {**self.query.get(name, {}), **wanted}}
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every item is wanted, so that none must be looked into."""
+        return not (self.ids or self.tile or self.time or self.query or self._areas)
+
     def fingerprint(self, *more: str) -> str:
         """Give a checksum of what is asked, and of `more`; the same in every process."""
         asked = [

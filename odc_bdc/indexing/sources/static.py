@@ -37,6 +37,7 @@ _LINES = (".ndjson", ".jsonl", ".geojsonl", ".ndgeojson")
 _PARQUET = (".parquet", ".geoparquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _ROWS = 500
+_NO_ITEM = "not a STAC item"
 
 
 class Documents:
@@ -161,7 +162,7 @@ def static_items(
         else _Walk(documents, source, start, collection).items()
     )
     for item in found:
-        if item.document is None or search.matches(item.document):
+        if search.takes_all or item.document is None or search.matches(item.document):
             yield item
 
 
@@ -251,19 +252,20 @@ def _items_in(document: Mapping[str, Any], href: str, shown: str) -> Iterator[Fo
 
 def _line_items(documents: Documents, href: str, shown: str) -> Iterator[FoundItem]:
     """Give the items of a file that has one on each line; no more than one is in memory."""
+
+    def parse(text: bytes, where: str) -> Mapping[str, Any]:
+        document: Mapping[str, Any] = documents.parsed(text, where)
+        if kind_of(document) != "item":
+            raise SourceError(_NO_ITEM)
+        return document
+
     with documents.file(href) as file:
         for number, line in enumerate(file, 1):
             # GeoJSON text sequences (RFC 8142) begin each with this mark.
             text = line.strip(b"\x1e \t\r\n")
             if not text:
                 continue
-            where = f"{shown}:{number}"
-            try:
-                document = documents.parsed(text, where)
-            except SourceError as e:
-                yield FoundItem(where, href, None, str(e).removeprefix(f"{where}: "))
-            else:
-                yield _item(document, where, href)
+            yield FoundItem.unread(f"{shown}:{number}", href, text, parse)
 
 
 def _table_items(documents: Documents, href: str, shown: str) -> Iterator[FoundItem]:
@@ -290,7 +292,7 @@ def _table_items(documents: Documents, href: str, shown: str) -> Iterator[FoundI
 
 def _item(document: Any, source: str, href: str) -> FoundItem:
     if kind_of(document) != "item":
-        return FoundItem(source, href, None, "not a STAC item")
+        return FoundItem(source, href, None, _NO_ITEM)
     return FoundItem(source, href, document)
 
 
