@@ -509,8 +509,6 @@ def test_index_that_goes_away_is_found_again(own_cluster, clean_environ, referen
 
         # It comes back while the run waits at its end.
         dc.index.datasets.purge([task.id for task in tasks], allow_delete_active=True)
-        database.shut_down(home)
-        database.bring_up(home, environ=clean_environ)
         told.clear()
         report = build_cube(
             dc,
