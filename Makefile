@@ -10,7 +10,7 @@ SERVE ?= 1
 SCENES ?=
 PORT ?= 8000
 
-.PHONY: help setup demo test lint format docs bench lock clean
+.PHONY: help setup demo test kills lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,6 +36,9 @@ demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check
 test: $(READY)  ## all tests
 	$(BIN)/pytest
 
+kills: $(READY)  ## builds killed at 50 moments, which the tests do at 8
+	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
+
 lint: $(READY)  ## style, types, import rules, spelling, rendered documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,6 +58,7 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build and indexing
 	$(BIN)/python tests/benchmarks/composite.py
 	$(BIN)/python tests/benchmarks/kernels.py
 	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
+	$(BIN)/python -W ignore tests/benchmarks/many.py
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -54,6 +54,10 @@ class DatabaseError(OdcBdcError, ConnectionError):
     """The index cannot be reached, made or used; the message says what to do."""
 
 
+class ClusterError(OdcBdcError, ConnectionError):
+    """The cluster that should run tasks cannot be reached; the message says what to do."""
+
+
 class MissingDependencyError(OdcBdcError, ImportError):
     """An optional package or a program of the system is missing; the message says how to get it."""
 

@@ -1,6 +1,18 @@
 """Images of a cube are computed, written as COG + EO3 + STAC, and indexed."""
 
-from odc_bdc.building.build import BuildReport, build_cube, build_task
+from odc_bdc.building.build import Division, build_cube, divide_tasks
+from odc_bdc.building.report import BuildReport, FailedTask, TaskRecord
 from odc_bdc.building.tile import composite_tile
+from odc_bdc.building.work import BuiltImage, build_task
 
-__all__ = ["BuildReport", "build_cube", "build_task", "composite_tile"]
+__all__ = [
+    "BuildReport",
+    "BuiltImage",
+    "Division",
+    "FailedTask",
+    "TaskRecord",
+    "build_cube",
+    "build_task",
+    "composite_tile",
+    "divide_tasks",
+]

@@ -31,6 +31,15 @@ class ImageSummary:
         Path of each output's file, by name.
     preview
         Small array (y, x) of each output, nearest pixels of an overview.
+    scenes_read
+        Scenes of which a band was read; the quality band is read of all.
+    blocks_read, blocks_skipped
+        Windows of a band of an observation that were decoded, and that needed not be.
+    bytes_read
+        Of decoded pixels, quality included.
+    seconds
+        By step: ``read``, ``composite`` and ``write`` of all threads together, and ``finish``, when
+        blocks are put into their order.
     """
 
     pixels: int
@@ -38,6 +47,11 @@ class ImageSummary:
     clear: int
     files: Mapping[str, Path]
     preview: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    scenes_read: int = 0
+    blocks_read: int = 0
+    blocks_skipped: int = 0
+    bytes_read: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 _PREVIEW = 512

@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
-from odc_bdc.errors import SceneError
+from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.grid import normalise_crs
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SourceReader:
                 _copy(src, source.band, out, window)
                 if nodata is not None and nodata != fill:
                     out[out == nodata] = fill
-        except RasterioError as e:
+        except (RasterioError, InvalidValueError) as e:  # the latter of a file cut before its CRS
             reason = (str(e).strip() or type(e).__name__).splitlines()[0]
             raise SceneError(f"{path}: cannot be read: {reason}") from e
         return out

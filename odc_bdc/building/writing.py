@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,9 @@ import pystac
 import shapely.geometry
 
 from odc_bdc.building.image import ImageSummary, write_bands
-from odc_bdc.errors import SceneError
+from odc_bdc.building.store import ImageStore
 from odc_bdc.indexing import dataset_document, read_header, write_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
-from odc_bdc.naming import period_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,90 +23,75 @@ if TYPE_CHECKING:
     from odc_bdc.planning import CompositeTask
 
 
-def image_folder(task: CompositeTask, root: Path) -> Path:
-    """Give where a task's files belong: ``<cube>/<tile>/<period>/<start of the id>``.
+@dataclass(frozen=True, slots=True)
+class WrittenImage:
+    """An image that has just been published.
 
-    The last part tells versions apart, so that a new one is complete before an old one goes.
+    Attributes
+    ----------
+    document
+        Address of its EO3 document, as an index has it.
+    summary
+        What was seen while it was made.
+    size
+        Bytes of all its files.
     """
-    period = period_folder(task.period)
-    return root / task.cube.name / task.tile_id / period / str(task.id)[:8]
+
+    document: str
+    summary: ImageSummary
+    size: int
+
+
+def image_folder(task: CompositeTask, root: Path) -> Path:
+    """Give where a task's files belong below a root of this machine, in the layout that it has."""
+    return Path(root) / ImageStore.open(root).folder(task)
 
 
 def document_path(task: CompositeTask, root: Path) -> Path:
-    """Give where a task's EO3 document belongs."""
-    return image_folder(task, root) / f"{task.item_id}{DOCUMENT_SUFFIX}"
+    """Give where a task's EO3 document belongs below a root of this machine."""
+    return Path(root) / ImageStore.open(root).document(task)
 
 
-def write_image(task: CompositeTask, root: Path, *, processed: datetime) -> Path:
-    """Compute and write a task's image, and publish its folder by one rename.
+def write_image(
+    task: CompositeTask,
+    root: Path | ImageStore,
+    *,
+    processed: datetime,
+    properties: Mapping[str, Any] | None = None,
+) -> WrittenImage:
+    """Compute and write a task's image, and publish it whole.
 
     Parameters
     ----------
+    root
+        Where; a path stands for the root there, in the layout that it has.
     processed
         Time of processing, for the documents.
-
-    Returns
-    -------
-    pathlib.Path
-        Of the EO3 document.
+    properties
+        More properties for the documents, with values that JSON has.
 
     Raises
     ------
+    UnreadableSceneError
+        If a scene cannot be read.
     SceneError
-        If a scene cannot be read, or `root` cannot be written, a full disk included; nothing stays
-        behind then.
+        If `root` cannot be written, a full disk included; nothing stays behind then.
     """
-    final = image_folder(task, root)
-    partial = _partial_root(root) / f"{task.id}.{os.getpid()}"
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write_files(task, partial, processed)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        _publish(partial, final)
-    except OSError as e:
-        raise SceneError(f"{final}: cannot be written: {e}") from e
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return document_path(task, root)
+    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    with store.partial(task) as folder:
+        summary = _write_files(task, folder, processed, properties or {})
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        store.publish(task, folder)
+    return WrittenImage(store.document_uri(task), summary, size)
 
 
-def remove_partial(root: Path) -> None:
-    """Remove what builders left that were killed; leave alone those still at work."""
-    for folder in _partial_root(root).glob("*.*"):
-        pid = folder.name.rpartition(".")[2]
-        if not (pid.isdigit() and _is_alive(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _partial_root(root: Path) -> Path:
-    return root / ".partial"
-
-
-def _publish(partial: Path, final: Path) -> None:
-    try:
-        partial.rename(final)
-    except OSError:
-        # Same id, same pixels: where another builder was quicker, its folder is as good as ours.
-        if not final.is_dir():
-            raise
-
-
-def _write_files(task: CompositeTask, folder: Path, processed: datetime) -> None:
+def _write_files(
+    task: CompositeTask, folder: Path, processed: datetime, more: Mapping[str, Any]
+) -> ImageSummary:
     summary = write_bands(task, folder)
     files = {name: read_header(str(path)) for name, path in summary.files.items()}
     location = folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
-    properties = _properties(task, summary, processed)
+    properties = {**_properties(task, summary, processed), **more}
     document = dataset_document(
         dataset_id=task.id,
         product=task.cube.name,
@@ -120,8 +103,10 @@ def _write_files(task: CompositeTask, folder: Path, processed: datetime) -> None
     )
     write_document(document, location)
     item = stac_item(task, properties)
+    item.properties |= more
     item_path = folder / f"{task.item_id}.json"
     item.save_object(include_self_link=False, dest_href=str(item_path))
+    return summary
 
 
 def _properties(task: CompositeTask, summary: ImageSummary, processed: datetime) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """STAC items become EO3 documents and datasets of an ODC index."""
 
+from odc_bdc.indexing.added import add_documents
 from odc_bdc.indexing.conversion import Conversion, ItemKey
 from odc_bdc.indexing.coverage import Coverage
 from odc_bdc.indexing.documents import dataset_document, write_document
@@ -9,7 +10,6 @@ from odc_bdc.indexing.index import (
     Failure,
     IndexReport,
     Record,
-    add_document,
     archive,
     index_items,
 )
@@ -37,7 +37,7 @@ __all__ = [
     "Search",
     "StaleDocument",
     "Verify",
-    "add_document",
+    "add_documents",
     "add_products",
     "archive",
     "belongs_to",

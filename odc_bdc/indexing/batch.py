@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from datacube.index.abstract import DatasetTuple
-from datacube.model import Dataset
-from datacube.utils.changes import allow_any
 from sqlalchemy.exc import DBAPIError
 
-from odc_bdc.errors import DatabaseError, OdcBdcError
+from odc_bdc.errors import OdcBdcError
 from odc_bdc.indexing.conversion import (
     HREF,
     ITEM,
@@ -24,13 +20,14 @@ from odc_bdc.indexing.conversion import (
     text_fingerprint,
 )
 from odc_bdc.indexing.documents import write_document
-from odc_bdc.indexing.faults import blame, reason, refusal
+from odc_bdc.indexing.faults import refusal
 from odc_bdc.indexing.known import (
     FINGERPRINT,
     TEXT_FINGERPRINT,
     KnownDataset,
     known_datasets,
 )
+from odc_bdc.indexing.transaction import PendingDataset, Transactions
 
 if TYPE_CHECKING:
     import uuid
@@ -41,56 +38,37 @@ if TYPE_CHECKING:
 
     from odc_bdc.indexing.found import FoundItem
 
-Status: TypeAlias = Literal["added", "updated", "unchanged", "restored", "archived", "failed"]
-
-# How long to wait before looking again, each time that another process wrote the same rows.
-PAUSES = (0.0, 0.05, 0.2, 0.8, 2.0, 5.0)
-
-
 _Known: TypeAlias = "dict[uuid.UUID, KnownDataset | None]"
 
 
-class _RacedError(Exception):
-    """Another process added a dataset between our look and our write."""
-
-
 @dataclass(slots=True)
-class Entry:
+class Entry(PendingDataset):
     """An item and what becomes of it.
 
     Attributes
     ----------
-    key, id
+    key
         None if the item cannot be told apart from others.
-    stored
-        Its document as the index stores it, once it is made.
-    known
-        What the index has of it.
     twin
         The same item, earlier in the batch.
     """
 
     found: FoundItem
     key: ItemKey | None = None
-    id: uuid.UUID | None = None
     twin: Entry | None = None
-    uri: str = ""
     location: Path | None = None
     fingerprint: str = ""
     text_fingerprint: str | None = None
-    stored: dict[str, Any] | None = None
-    known: KnownDataset | None = None
-    status: Status = "unchanged"
-    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"item {_name(self)}"
 
     @property
     def is_filed(self) -> bool:
         """Whether its document is where it belongs, if it belongs anywhere."""
         return self.location is None or self.location.is_file()
-
-    def fail(self, why: str) -> None:
-        """Leave the item out."""
-        self.status, self.reason, self.stored = "failed", why, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +107,7 @@ class Batches:
             If the database cannot be written; then nothing of the batch is.
         """
         if not self.dry_run:
-            self._write(sorted(_pending(entries), key=_by_id))
+            Transactions(self.dc, self.product, self._look).write(entries)
         for entry in entries:
             if entry.twin is not None and entry.twin.status == "failed":
                 entry.fail(entry.twin.reason or "")
@@ -276,75 +254,6 @@ class Batches:
         for dataset in self.dc.index.datasets.bulk_get(list(same)) if same else ():
             if dataset.metadata_doc != same[dataset.id].stored:
                 same[dataset.id].status = "updated"
-
-    def _write(self, entries: Sequence[Entry]) -> None:
-        """Write what must be written: together if possible, else without what the index refuses."""
-        for pause in PAUSES:
-            if pause:
-                time.sleep(pause)
-            try:
-                self._commit(entries)
-            except Exception as e:  # noqa: BLE001 (whatever a document does to the driver)
-                if not isinstance(e, _RacedError) and blame(e) != "others":
-                    self._leave_out(entries, e)
-                    return
-            else:
-                return
-            self._look(entries)
-            entries = _pending(entries)
-        raise DatabaseError(
-            "the index cannot be written: other processes write the same datasets all the time; "
-            "run the command again when they are done"
-        )
-
-    def _leave_out(self, entries: Sequence[Entry], error: Exception) -> None:
-        """Find by halves the documents that the index refuses; the rest go in."""
-        if isinstance(error, DBAPIError) and blame(error) == "database":
-            raise refusal(error) from error
-        if len(entries) == 1:
-            entries[0].fail(f"item {_name(entries[0])}: the index refuses it: {reason(error)}")
-            return
-        middle = len(entries) // 2
-        self._write(entries[:middle])
-        self._write(entries[middle:])
-
-    def _commit(self, entries: Sequence[Entry]) -> None:
-        """Write all entries in one transaction, in the order of ids: no two writers wait in a ring.
-
-        Raises
-        ------
-        _RacedError
-            If one that should be new is there meanwhile.
-        """
-        if not entries:
-            return
-        index = self.dc.index.datasets
-        new = [e for e in entries if e.known is None]
-        changed = [e for e in entries if e.known is not None and e.stored is not None]
-        archived = [e.id for e in entries if e.known is not None and e.known.archived]
-        with self.dc.index.transaction():
-            if self.dc.index.supports_external_lineage and changed:
-                # Its tables of search fields keep what a document no longer says after an update.
-                index.purge([e.id for e in changed], allow_delete_active=True)
-                new = sorted([*new, *changed], key=_by_id)
-            else:
-                for entry in changed:
-                    dataset = Dataset(self.product, entry.stored, uri=entry.uri)
-                    index.update(dataset, updates_allowed={(): allow_any})
-            if new:
-                tuples = (DatasetTuple(self.product, e.stored, e.uri) for e in new)
-                if index.bulk_add(tuples, batch_size=len(new)).skipped:
-                    raise _RacedError
-            if archived:
-                index.restore(archived)
-
-
-def _pending(entries: Iterable[Entry]) -> list[Entry]:
-    return [e for e in entries if e.id and e.status in ("added", "updated", "restored")]
-
-
-def _by_id(entry: Entry) -> str:
-    return str(entry.id)
 
 
 def _name(entry: Entry) -> str:

@@ -163,15 +163,26 @@ def finished(
         # Through JSON, as the index stores it: dates become text, tuples lists.
         plain: dict[str, Any] = orjson.loads(orjson.dumps(document))
         plain["properties"] |= properties
-        place = orjson.dumps([plain.get(key) for key in ("crs", "geometry", "grids")])
-        spatial = _spatial(place)
+        stored = stored_document(plain, external_lineage=external_lineage)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
         raise SceneError(f"item {label}: its document is not valid EO3: {e}") from e
     sources = plain.get("lineage") or {}
     if sources:
         raise SceneError(f"item {label}: a scene has no sources; its document names {len(sources)}")
+    return plain, stored
+
+
+def stored_document(plain: Mapping[str, Any], *, external_lineage: bool) -> dict[str, Any]:
+    """Give an EO3 document of plain JSON types as the index stores it; sources are stored apart.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, AttributeError, RuntimeError
+        If it is not a valid one.
+    """
+    spatial = _spatial(orjson.dumps([plain.get(key) for key in ("crs", "geometry", "grids")]))
     lineage: dict[str, Any] = {} if external_lineage else {"source_datasets": {}}
-    return plain, {**plain, **spatial, "lineage": lineage}
+    return {**plain, **spatial, "lineage": lineage}
 
 
 # The scenes of a tile lie in one place; the result is shared and never changed.

@@ -16,6 +16,7 @@ from eodatasets3.model import ODC_DATASET_SCHEMA_URL
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.crs import eo3_crs, same_crs
 from odc_bdc.indexing.raster import RasterFile, is_local
+from odc_bdc.indexing.sources.files import asked, file_system, words
 from odc_bdc.indexing.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Dates are read as text: an index holds them so, and takes another type for a change.
+_NoDatesLoader: type[Any] = type(
+    "_NoDatesLoader",
+    (_SafeLoader,),
+    {
+        "yaml_implicit_resolvers": {
+            first: [known for known in all_known if known[0] != "tag:yaml.org,2002:timestamp"]
+            for first, all_known in _SafeLoader.yaml_implicit_resolvers.items()
+        }
+    },
+)
 
 DOCUMENT_SUFFIX = ".odc-metadata.yaml"
 
@@ -125,6 +138,31 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
             allow_unicode=True,
             default_flow_style=None,  # lists of numbers on one line
         )
+
+
+def read_document(document: Path | str) -> tuple[dict[str, Any], str]:
+    """Read an EO3 document; give it as an index takes it, and its address.
+
+    Parameters
+    ----------
+    document
+        Path, or address of any file system that `fsspec` knows.
+
+    Raises
+    ------
+    SceneError
+        If it cannot be read.
+    """
+    uri = document.resolve().as_uri() if isinstance(document, Path) else document
+    filesystem, path = file_system(uri)
+    text = asked(uri, lambda: filesystem.cat_file(path), error=SceneError)
+    try:
+        found = yaml.load(text, _NoDatesLoader)  # noqa: S506 (it is a safe one)
+    except yaml.YAMLError as e:
+        raise SceneError(f"{document}: cannot be read as YAML: {words(e)}") from e
+    if not isinstance(found, dict):
+        raise SceneError(f"{document}: is no EO3 document")
+    return found, uri
 
 
 def _path(href: str, location: Path | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,13 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import orjson
-from datacube.index.hl import Doc2Dataset
-from datacube.utils.documents import read_documents
-from sqlalchemy.exc import DBAPIError
 
-from odc_bdc.errors import DatabaseError, OdcBdcError, SceneError
-from odc_bdc.indexing.batch import PAUSES, Batches, Entry, Status
-from odc_bdc.indexing.faults import blame, database_refusals, reason, refusal
+from odc_bdc.errors import OdcBdcError
+from odc_bdc.indexing.batch import Batches, Entry
+from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.products import find_product
 
 if TYPE_CHECKING:
@@ -26,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from datacube import Datacube
-    from datacube.model import Dataset
 
     from odc_bdc.indexing.conversion import Conversion
     from odc_bdc.indexing.coverage import Coverage, CoveredDataset
     from odc_bdc.indexing.found import FoundItem
+    from odc_bdc.indexing.transaction import Status
 
 BATCH = 500
 """Items in one transaction: more are no quicker, and fewer are lost when a run is killed."""
@@ -297,53 +293,6 @@ class _Missed:
         waiting = iter(sorted(gone, key=lambda d: str(d.id)))
         while some := list(islice(waiting, BATCH)):
             yield some
-
-
-@database_refusals()
-def add_document(dc: Datacube, path: Path) -> bool:
-    """Add the EO3 document at `path` to the index; False if it was there and visible already.
-
-    A dataset that had been archived is made visible again.
-
-    Raises
-    ------
-    SceneError
-        If the document fits no product, or its sources are not in the index.
-    DatabaseError
-        If the index refuses it.
-    """
-    for _, doc in read_documents(path):
-        dataset, error = Doc2Dataset(dc.index)(doc, path.resolve().as_uri())
-        if dataset is None:
-            raise SceneError(f"{path}: {error}")
-        known = dc.index.datasets.get(dataset.id)
-        if known is None:
-            return _add(dc, dataset)
-        if known.is_archived:
-            dc.index.datasets.restore([dataset.id])
-        else:
-            return False
-    return True
-
-
-def _add(dc: Datacube, dataset: Dataset) -> bool:
-    """Add a dataset; False if another process was quicker.
-
-    PostgreSQL ends one of two transactions that write the same rows at once; that one tries again.
-    """
-    for pause in PAUSES:
-        time.sleep(pause)
-        try:
-            dc.index.datasets.add(dataset)
-        except DBAPIError as e:
-            if blame(e) == "database":
-                raise refusal(e) from e
-            if dc.index.datasets.has(dataset.id):
-                return False
-            said = reason(e)
-        else:
-            return True
-    raise DatabaseError(f"the index refuses dataset {dataset.id}: {said}")
 
 
 @database_refusals()

@@ -98,6 +98,23 @@ class Indexes:
 
     def measure(self, candidate: str, driver: str, path: Path) -> dict[str, Any]:
         """Measure a candidate in a process of its own."""
+        arguments = [candidate, driver, self.fresh(driver), str(path)]
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", __file__, "--child", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return told
+
+    def opened(self, driver: str) -> Datacube:
+        """Open a fresh index in this process."""
+        url = self.fresh(driver)
+        return database.open_datacube(database.Index(None, None, url, driver, private=True))
+
+    def fresh(self, driver: str) -> str:
+        """Give the URL of an empty index; the one before is gone."""
         template, name = f"template_{driver}", f"bench_{driver}"
         if driver not in self.templates:
             database.initialise(
@@ -107,15 +124,7 @@ class Indexes:
         with session(self.cluster, "postgres") as server:
             server.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
             server.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        arguments = [candidate, driver, with_database(self.cluster, name), str(path)]
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", __file__, "--child", *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return told
+        return with_database(self.cluster, name)
 
 
 def compare(indexes: Indexes, path: Path, count: int, rounds: int) -> None:

@@ -1,14 +1,18 @@
 """Runs that are killed or meet: nothing half-made, nothing twice, and all of it done at the end."""
 
 import hashlib
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 
+import builders
 import pytest
 
 from odc_bdc import database
@@ -17,6 +21,7 @@ from odc_bdc.scenes import demo_extent, make_scenes
 SIZE = 64
 CUBE = "CB4_64_16D_STK_v1"
 IMAGES = 4
+KILLS = int(os.environ.get("ODC_BDC_KILLS", "4"))  # for each driver; `make kills` has 25
 BANDS = 10  # four, CMASK, two indices, two counts, PROVENANCE
 
 
@@ -76,7 +81,7 @@ def pixels(root):
     }
 
 
-def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
+def test_index_finishes_after_kills(home, scenes, tmp_path):
     assert start(home, "product", "add", "--all").wait() == 0
     eo3 = tmp_path / "eo3"
     index = ("index", "cb4_wfi_l4_sr", scenes, "--out", eo3, "--batch", "2")
@@ -85,31 +90,130 @@ def test_index_and_build_finish_after_kills(home, scenes, tmp_path):
     assert start(home, *index).wait() == 0
     assert documents(eo3) == 24
 
+
+# Builders are forked from a process that has all modules: moments are those of the work itself.
+
+
+@pytest.fixture(scope="module")
+def forks():
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["odc_bdc.building", "odc_bdc.planning", "odc_bdc.database"])
+    return context
+
+
+@pytest.fixture(scope="module", params=["postgis", "postgres"])
+def filled(request, fresh_index, tmp_path_factory):
+    """Give the home of an index with scenes."""
+    builders.make_small_scenes(folder := tmp_path_factory.mktemp("small"))
+    index = fresh_index(request.param)
+    with database.open_datacube(index) as dc:
+        builders.fill(dc, folder)
+    return index.config_path.parent
+
+
+@pytest.fixture(scope="module")
+def undisturbed(filled, forks, tmp_path_factory):
+    """Give the files of a run in peace, its datasets, and how long it takes."""
+    root = tmp_path_factory.mktemp("peace")
+    begun = time.monotonic()
+    run = fork(forks, builders.build, filled, root)
+    run.join()
+    assert run.exitcode == 0
+    seconds = time.monotonic() - begun
+    found = images(filled)
+    files = builders.visible_files(root)
+    assert len(found) == IMAGES
+    assert sum(name.endswith(".tif") for name in files) == IMAGES * BANDS
+    return files, {dataset_id: archived for dataset_id, (_, archived) in found.items()}, seconds
+
+
+def fork(forks, does, *arguments, **options):
+    process = forks.Process(target=does, args=arguments, kwargs=options)
+    process.start()
+    return process
+
+
+def images(home):
+    with database.open_datacube(database.find_index(home, environ={})) as dc:
+        return builders.indexed_images(dc)
+
+
+def forget_images(home):
+    with database.open_datacube(database.find_index(home, environ={})) as dc:
+        ids = list(builders.indexed_images(dc))
+        dc.index.datasets.purge(ids, allow_delete_active=True)
+
+
+def assert_same_end(home, root, undisturbed):
+    files, datasets, _ = undisturbed
+    assert builders.visible_files(root) == files
+    assert {i: archived for i, (_, archived) in images(home).items()} == datasets
+    assert list((root / builders.PARTIAL).glob("*")) == []
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_builds_killed_at_any_moment_end_the_same(filled, forks, undisturbed, tmp_path, number):
+    files, datasets, seconds = undisturbed
+    forget_images(filled)
+    chance = random.Random(number)  # noqa: S311 (no secret)
+    run = fork(forks, builders.build, filled, tmp_path)
+    run.join(chance.uniform(0, seconds))
+    run.kill()
+    run.join()
+    # What is visible is whole, however the run ended, and nothing else is indexed.
+    there = builders.visible_files(tmp_path)
+    assert there.items() <= files.items()
+    documents = sum(name.endswith(".odc-metadata.yaml") for name in there)
+    assert sum(name.endswith(".tif") for name in there) == documents * BANDS
+    indexed = images(filled)
+    assert indexed.keys() <= datasets.keys()
+    assert all(Path(uri.removeprefix("file://")).is_file() for uri, _ in indexed.values())
+    run = fork(forks, builders.build, filled, tmp_path)
+    run.join()
+    assert run.exitcode == 0
+    assert_same_end(filled, tmp_path, undisturbed)
+
+
+def test_builders_at_once_make_each_image_once(filled, forks, undisturbed, tmp_path):
+    forget_images(filled)
+    told = [tmp_path / f"{n}.json" for n in range(3)]
+    root = tmp_path / "cubes"
+    runs = [fork(forks, builders.build_and_tell, filled, root, path) for path in told]
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0, 0]
+    reports = [json.loads(path.read_text("utf-8")) for path in told]
+    assert all(report["failed"] == 0 for report in reports)
+    assert sum(report["built"] for report in reports) == IMAGES
+    assert all(report["built"] + report["unchanged"] == IMAGES for report in reports)
+    assert_same_end(filled, root, undisturbed)
+
+
+def test_command_with_processes_that_is_killed_is_finished(fresh_index, scenes, tmp_path):
+    home = fresh_index("postgis").config_path.parent
+    assert start(home, "product", "add", "--all").wait() == 0
+    assert start(home, "index", "cb4_wfi_l4_sr", scenes).wait() == 0
     extent = [str(v) for v in demo_extent(SIZE)]
     build = ("cube", "build", CUBE, "--time", "2019-12-03", "2019-12-31", "--clip", *extent)
     cubes, half = home / "cubes", home / "cubes" / ".partial"
-    moments = (
-        lambda: any(p.name.endswith("_BAND14.tif") for p in files(half)),
-        lambda: documents(cubes) >= 2,
-        lambda: documents(cubes) >= IMAGES,
-    )
-    killed = [kill_when(start(home, *build), moment) for moment in moments]
-    assert all(killed[:2])
-    # What is visible is whole, however the run ended.
-    for folder in {p.parent for p in cubes.rglob("*.tif") if ".partial" not in p.parts}:
-        assert len(list(folder.glob("*.tif"))) == BANDS
-        assert documents(folder) == 1
-
+    begun = start(home, *build, "--workers", "2")
+    assert kill_when(begun, lambda: any(p.name.endswith("_BAND14.tif") for p in files(half)))
+    ended = time.monotonic() + 60
+    while left_at_work(half) and time.monotonic() < ended:  # workers end with their parent
+        time.sleep(0.01)
     assert start(home, *build).wait() == 0
     assert list(half.glob("*")) == []
-    with database.open_datacube(database.find_index(home, environ={})) as dc:
-        assert dc.index.datasets.count(product="CB4_WFI_L4_SR_1") == 24
-        assert dc.index.datasets.count(product=CUBE) == IMAGES
-    # A run in peace, elsewhere, makes the same files.
+    assert documents(cubes) == IMAGES
     elsewhere = tmp_path / "cubes"
     assert start(home, *build, "--root", elsewhere).wait() == 0
     assert pixels(cubes) == pixels(elsewhere)
     assert len(pixels(cubes)) == BANDS * IMAGES
+
+
+def left_at_work(half):
+    """Tell whether a process that has a folder of unfinished work is alive."""
+    pids = [path.name.partition(".")[2].partition("@")[0] for path in half.glob("*")]
+    return any(Path("/proc", pid).exists() for pid in pids)
 
 
 def test_two_indexers_and_two_builders_at_once(fresh_index, scenes):

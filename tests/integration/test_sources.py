@@ -19,7 +19,7 @@ from odc_bdc import composite_cube, find_cube, harmonise
 from odc_bdc.building import build_cube, composite_tile
 from odc_bdc.cog import write_cog
 from odc_bdc.indexing import (
-    add_document,
+    add_documents,
     add_products,
     dataset_document,
     read_header,
@@ -134,7 +134,7 @@ def add_scene(dc, folder, product, day, platform):
         location=location,
     )
     write_document(document, location)
-    add_document(dc, location)
+    assert [record.status for record in add_documents(dc, [location])] == ["added"]
 
 
 @pytest.fixture(scope="module")

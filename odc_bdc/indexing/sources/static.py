@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-import fsspec
 import orjson
 from fsspec.compression import compr
 from fsspec.utils import infer_compression
@@ -23,13 +22,13 @@ from odc_bdc.errors import (
     SourceError,
 )
 from odc_bdc.indexing.found import FoundItem
+from odc_bdc.indexing.sources.files import asked, file_system, words
 from odc_bdc.indexing.sources.search import Search
 from odc_bdc.indexing.sources.stac import (
     absolute,
     is_collection,
     kind_of,
     links,
-    protocol_of,
     unknown_collection,
 )
 from odc_bdc.indexing.sources.web import Web
@@ -106,7 +105,7 @@ class Documents:
         except OdcBdcError:
             raise
         except (OSError, EOFError, zlib.error) as e:
-            raise SourceError(f"{href}: cannot be read: {_words(e)}") from e
+            raise SourceError(f"{href}: cannot be read: {words(e)}") from e
 
     @contextmanager
     def _opened(self, href: str) -> Iterator[IO[bytes]]:
@@ -114,8 +113,8 @@ class Documents:
             with self._web.download(href) as file:
                 yield file
         else:
-            filesystem, path = _filesystem(href)
-            file = _asked(href, lambda: filesystem.open(path, "rb"))
+            filesystem, path = file_system(href)
+            file = asked(href, lambda: filesystem.open(path, "rb"))
             with file:
                 yield file
 
@@ -288,7 +287,7 @@ def _table_items(documents: Documents, href: str, shown: str) -> Iterator[FoundI
                     row += 1
                     yield _item(documents.hidden(document), f"{shown}: row {row}", href)
         except (pa.ArrowException, KeyError, ValueError, TypeError) as e:
-            raise SourceError(f"{shown}: not a table of STAC items: {_words(e)}") from e
+            raise SourceError(f"{shown}: not a table of STAC items: {words(e)}") from e
 
 
 def _item(document: Any, source: str, href: str) -> FoundItem:
@@ -327,8 +326,8 @@ def _holds_items(document: Any) -> bool:
 def _is_folder(source: str) -> bool:
     if is_web(source):
         return False
-    filesystem, path = _filesystem(source)
-    is_folder, exists = _asked(source, lambda: (filesystem.isdir(path), filesystem.exists(path)))
+    filesystem, path = file_system(source)
+    is_folder, exists = asked(source, lambda: (filesystem.isdir(path), filesystem.exists(path)))
     if not exists:
         raise InvalidValueError(f"{source}: no such file or folder")
     return bool(is_folder)
@@ -337,8 +336,8 @@ def _is_folder(source: str) -> bool:
 def _files(folder: str) -> Iterator[str]:
     """Give the JSON files below a folder, in order."""
     if "://" in folder:
-        filesystem, path = _filesystem(folder)
-        for name in sorted(_asked(folder, lambda: filesystem.find(path))):
+        filesystem, path = file_system(folder)
+        for name in sorted(asked(folder, lambda: filesystem.find(path))):
             if name.endswith(".json"):
                 yield filesystem.unstrip_protocol(name)
         return
@@ -347,47 +346,6 @@ def _files(folder: str) -> Iterator[str]:
         for name in sorted(names):
             if name.endswith(".json"):
                 yield str(Path(here) / name)
-
-
-def _filesystem(href: str) -> tuple[Any, str]:
-    """Give the file system of a path or address, and the path in it."""
-    protocol = protocol_of(href)
-    if protocol == "file":
-        path = unquote(urlsplit(href).path) if "://" in href else href
-        return fsspec.filesystem(protocol), path
-    if "::" in href:
-        raise SourceError(f"{href}: addresses within addresses are not followed")
-    try:
-        filesystem, path = fsspec.core.url_to_fs(href)
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"{href}: addresses of {protocol} need another package: "
-            + ("pip install 'odc_bdc[s3]'" if protocol == "s3" else _words(e))
-        ) from e
-    except ValueError as e:
-        raise InvalidValueError(
-            f"{href}: {protocol}:// is not known; give a path, or an address of http, https or s3"
-        ) from e
-    return filesystem, path
-
-
-def _asked(href: str, ask: Callable[[], Any]) -> Any:
-    """Ask a file system; whatever its library raises becomes a line."""
-    try:
-        return ask()
-    except FileNotFoundError as e:
-        raise SourceError(f"{href}: no such file") from e
-    except PermissionError as e:
-        raise SourceError(f"{href}: access is denied; {_advice(href)}") from e
-    except Exception as e:  # each library has exceptions of its own
-        advice = _advice(href) if type(e).__name__ == "NoCredentialsError" else _words(e)
-        raise SourceError(f"{href}: cannot be read: {advice}") from e
-
-
-def _advice(href: str) -> str:
-    if not href.startswith("s3://"):
-        return "see who may read it"
-    return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true if it is open"
 
 
 def _has_suffix(href: str, suffixes: tuple[str, ...]) -> bool:
@@ -399,7 +357,3 @@ def _has_suffix(href: str, suffixes: tuple[str, ...]) -> bool:
 
 def _is_more(error: Exception) -> bool:
     return isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-
-
-def _words(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -1,0 +1,136 @@
+"""EO3 documents that are written already go into the index, many at once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from odc_bdc.errors import SceneError
+from odc_bdc.indexing.conversion import stored_document
+from odc_bdc.indexing.documents import read_document
+from odc_bdc.indexing.faults import database_refusals
+from odc_bdc.indexing.index import Record
+from odc_bdc.indexing.known import known_datasets
+from odc_bdc.indexing.transaction import PendingDataset, Transactions
+
+if TYPE_CHECKING:
+    from datacube import Datacube
+    from datacube.model import Product
+
+
+@dataclass(slots=True)
+class _Written(PendingDataset):
+    """A document that has been written."""
+
+    source: str
+    product: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.source
+
+
+@database_refusals()
+def add_documents(
+    dc: Datacube,
+    documents: Iterable[Path | str],
+    *,
+    replacing: Mapping[str, Iterable[uuid.UUID]] | None = None,
+) -> list[Record]:
+    """Add EO3 documents to the index; those of a product in one transaction.
+
+    A dataset that is there and visible is left alone; one that had been archived is made visible
+    again, with the document and the location that it has now.
+
+    Parameters
+    ----------
+    documents
+        Paths or addresses.
+    replacing
+        Ids of datasets by the document that takes their place: they are archived in the moment in
+        which its dataset becomes visible.
+
+    Returns
+    -------
+    list of Record
+        ``added``, ``restored``, ``unchanged`` or ``failed``, in the order of `documents`. One
+        that cannot be read or that the index refuses fails alone.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be used.
+    """
+    others = replacing or {}
+    entries = [_entry(document, others.get(str(document), ())) for document in documents]
+    for name in sorted({e.product for e in entries if e.product}):
+        mine = [e for e in entries if e.product == name]
+        product = dc.index.products.get_by_name(name)
+        if product is None:
+            for entry in mine:
+                entry.fail(f"{entry.source}: the index has no product {name}")
+            continue
+        _add(dc, product, mine)
+    return [Record(e.status, e.source, id=e.id, reason=e.reason) for e in entries]
+
+
+def _add(dc: Datacube, product: Product, entries: Sequence[_Written]) -> None:
+    external = dc.index.supports_external_lineage
+
+    def look(some: Sequence[_Written]) -> None:
+        known = known_datasets(dc, [e.id for e in some if e.id])
+        for entry in some:
+            entry.known = known.get(entry.id) if entry.id else None
+            if entry.known is None:
+                entry.status = "added"
+            elif entry.known.product != product.name:
+                entry.fail(f"{entry.source}: is in the index as a dataset of {entry.known.product}")
+            else:
+                entry.status = "restored" if entry.known.archived else "unchanged"
+
+    for entry in entries:
+        _prepare(entry, product, external_lineage=external)
+    usable = [e for e in entries if e.status != "failed"]
+    look(usable)
+    Transactions(dc, product, look).write(usable)
+    # What a run that was killed has left: the new one is there, and the old one too.
+    left = sorted({i for e in usable if e.status == "unchanged" for i in e.replaces}, key=str)
+    if left:
+        dc.index.datasets.archive(left)
+
+
+def _entry(document: Path | str, replaces: Iterable[uuid.UUID]) -> _Written:
+    """Read a document."""
+    entry = _Written(str(document), replaces=frozenset(replaces))
+    try:
+        plain, entry.uri = read_document(document)
+        # Through JSON, as the index stores it: what YAML has more becomes text.
+        entry.stored = plain = orjson.loads(orjson.dumps(plain))
+        entry.id, entry.product = uuid.UUID(plain["id"]), str(plain["product"]["name"])
+        sources = (plain.get("lineage") or {}).items()
+        entry.lineage = {name: [uuid.UUID(i) for i in ids] for name, ids in sources}
+    except SceneError as e:
+        entry.fail(str(e))
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        entry.fail(f"{document}: is no EO3 document: {type(e).__name__}: {e}")
+    return entry
+
+
+def _prepare(entry: _Written, product: Product, *, external_lineage: bool) -> None:
+    """Let a document become what the index stores."""
+    if (plain := entry.stored) is None:
+        return
+    lacking = [name for name in product.measurements if name not in plain.get("measurements", {})]
+    if lacking:
+        entry.fail(f"{entry.source}: it has no measurement {', '.join(lacking)}")
+        return
+    try:
+        entry.stored = stored_document(plain, external_lineage=external_lineage)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
+        entry.fail(f"{entry.source}: is not valid EO3: {e}")
