@@ -67,7 +67,7 @@ def storage_at(root: str) -> Storage:
     if protocol == "file":
         path = unquote(urlsplit(root).path) if "://" in root else root
         return Disk(Path(path).absolute())
-    if protocol != "s3" or not root.partition("://")[2].strip("/"):
+    if protocol != "s3" or not urlsplit(root).netloc:
         raise InvalidValueError(
             f"{root}: images are written to a folder, or to s3://BUCKET or s3://BUCKET/PREFIX"
         )
