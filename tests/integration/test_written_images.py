@@ -500,7 +500,7 @@ def test_full_disk_leaves_nothing(tasks, images, tmp_path, limit):
 def test_root_that_is_a_file_is_named(tasks, tmp_path):
     (tmp_path / "file").write_text("", "utf-8")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(SceneError) as raised:
+        with pytest.raises(OdcBdcError) as raised:
             build_cube(None, tasks, place, now=lambda: NOW)
         assert str(place) in str(raised.value)
         assert "\n" not in str(raised.value)
