@@ -337,6 +337,49 @@ def test_more_properties_are_in_both_documents(tasks, tmp_path):
     assert item_of(tasks[0], folder).properties.items() >= more.items()
 
 
+@pytest.mark.real
+def test_images_of_real_scenes(dc, real_data, tmp_path):
+    """Sentinel-2 over Belgium, in a CRS that has a code."""
+    add_products(dc, shipped_products().values())
+    folder = real_data / "S2_L2A_31UES-1"
+    assert index_collection(dc, find_recipe("S2_L2A_31UES-1"), [folder]).failed == []
+    cube = find_cube("S2_31UES_10_16D_STK_v1")
+    tasks = plan_cube(dc, cube, date(2023, 10, 16), date(2023, 10, 31))
+    store = ImageStore.open(tmp_path, layout="bdc-v1")
+    assert build_cube(dc, tasks, store, now=lambda: NOW).failed == []
+    (task,) = tasks
+    name = f"S2_31UES_10_16D_STK_v001_{task.tile_id}_2023-10-16_2023-10-31"
+    assert store.layout.item_id(task) == name
+    image = tmp_path / store.folder(task)
+    document = json.loads((image / f"{name}.json").read_text("utf-8"))
+    jsonschema.validate(document, EXTENSIONS)
+    JsonSchemaSTACValidator().validate_core(document, STACObjectType.ITEM, "1.1.0")
+    assert document["properties"]["proj:code"] == "EPSG:32631"
+    # EXPECTED.json of the scenes: all 2392 pixels are clear on one day of this period.
+    assert document["properties"]["odc_bdc:clear_percent"] == 100
+    assert document["properties"]["eo:cloud_cover"] == 0
+    links = [x["href"] for x in document["links"] if x["rel"] == "derived_from"]
+    assert len(links) == len(task.scenes) == document["properties"]["odc_bdc:scenes"]
+    item = pystac.Item.from_file(image / f"{name}.json")
+    item.make_asset_hrefs_absolute()
+    stac, loaded = odc.stac.load([item]), dc.load(datasets=[dc.index.datasets.get(task.id)])
+    assert stac.odc.geobox == loaded.odc.geobox
+    for band in loaded.data_vars:
+        np.testing.assert_array_equal(stac[band].values, loaded[band].values, band)
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(image / f"{name}.png") as src,
+    ):
+        picture = src.read()
+    assert (picture[3] == 255).all()
+    assert all(np.unique(layer).size > 100 for layer in picture[:3])
+    for layer, band in zip(picture, ("B04", "B03", "B02"), strict=False):
+        values = loaded[band].values[0].astype(float)
+        low, high = np.percentile(values, [2, 98])
+        wanted = np.clip((values - low) / (high - low), 0, 1) * 255
+        assert np.abs(layer - wanted).max() <= 0.5 + 1e-9
+
+
 # Layouts
 
 
@@ -408,9 +451,11 @@ def test_root_has_one_layout(tasks, tmp_path):
         late.prepare([NAMES[0]])
     with pytest.raises(InvalidValueError, match="needs the version of a cube, and 'OWN'"):
         ImageStore.open(tmp_path).prepare(["OWN"])
-    (tmp_path / ".layout.json").write_text("{}", "utf-8")
-    with pytest.raises(InvalidValueError, match="holds no layout"):
-        ImageStore.open(tmp_path)
+    escape = {"name": "x", "folder_template": "../{cube}/{tile}/{start}"}
+    for spoilt in ("{}", "[", "[1]", json.dumps(escape)):
+        (tmp_path / ".layout.json").write_text(spoilt, "utf-8")
+        with pytest.raises(InvalidValueError, match="holds no layout"):
+            ImageStore.open(tmp_path)
 
 
 def test_versions_that_are_published_at_once_do_not_mix(tasks, tmp_path):
