@@ -29,7 +29,8 @@ def quicklook(
     """Make a picture of some of a cube's outputs.
 
     True colour where the cube has red, green and blue, else false colour, else its first index or
-    band by a colour ramp. Each band is stretched between its 2nd and 98th percentile.
+    band by a colour ramp. Values are stretched between their 2nd and 98th percentile: those of true
+    colour together, so that green stays green, others by band.
 
     Parameters
     ----------
@@ -42,18 +43,17 @@ def quicklook(
         uint8 (4, y, x): red, green, blue, and opacity, which is 0 where a band that is shown has no
         data and 255 elsewhere. None if there is no preview.
     """
-    shown = _bands(cube, preview)
+    shown, is_true_colour = _bands(cube, preview)
     if not shown:
         return None
-    pixels = [preview[m.name] for m in shown]
-    valid = np.logical_and.reduce([_has_data(p, m) for p, m in zip(pixels, shown, strict=True)])
-    layers = [_stretched(p, valid) for p in pixels]
+    stack = np.stack([preview[m.name] for m in shown])
+    valid = np.logical_and.reduce([_has_data(p, m) for p, m in zip(stack, shown, strict=True)])
+    layers = _stretched(stack, valid, together=is_true_colour)
     if len(layers) == 1:
         steps = np.linspace(0, 1, len(_RAMP))
-        layers = [
-            np.interp(layers[0], steps, channel) / 255 for channel in zip(*_RAMP, strict=True)
-        ]
-    colours = np.rint(np.stack(layers) * 255) * valid
+        channels = np.array(_RAMP).T / 255
+        layers = np.stack([np.interp(layers[0], steps, channel) for channel in channels])
+    colours = np.rint(layers * 255) * valid
     return np.concatenate([colours, valid[None] * 255]).astype(np.uint8)
 
 
@@ -82,8 +82,10 @@ def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
         path.write_bytes(memory.getbuffer())
 
 
-def _bands(cube: CubeSpec, preview: Mapping[str, npt.NDArray[Any]]) -> list[Measurement]:
-    """Give the outputs that a picture shows: three, one or none."""
+def _bands(
+    cube: CubeSpec, preview: Mapping[str, npt.NDArray[Any]]
+) -> tuple[list[Measurement], bool]:
+    """Give the outputs that a picture shows, three, one or none, and if it is in true colour."""
     outputs = {m.name: m for m in cube.outputs if m.name in preview}
     suffixes = cube.function.suffixes
     # Of several percentiles the one in the middle.
@@ -95,9 +97,9 @@ def _bands(cube: CubeSpec, preview: Mapping[str, npt.NDArray[Any]]) -> list[Meas
     for colours in _COLOURS:
         names = [named.get(colour) for colour in colours]
         if all(name in outputs for name in names):
-            return [outputs[name] for name in names if name]
+            return [outputs[name] for name in names if name], colours == _COLOURS[0]
     first = [i.measurement.name for i in cube.indices] + list(outputs)
-    return [outputs[name] for name in first if name in outputs][:1]
+    return [outputs[name] for name in first if name in outputs][:1], False
 
 
 def _has_data(pixels: npt.NDArray[Any], measurement: Measurement) -> npt.NDArray[np.bool_]:
@@ -110,13 +112,16 @@ def _has_data(pixels: npt.NDArray[Any], measurement: Measurement) -> npt.NDArray
     return present
 
 
-def _stretched(pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Bring values between two percentiles to 0 to 1; one value alone becomes 0.5."""
+def _stretched(
+    stack: npt.NDArray[Any], valid: npt.NDArray[np.bool_], *, together: bool
+) -> npt.NDArray[np.float64]:
+    """Bring values (band, y, x) between two percentiles to 0 to 1; one value alone becomes 0.5."""
+    values = np.where(valid, stack, 0).astype(np.float64)
     if not valid.any():
-        return np.zeros(pixels.shape)
-    values = np.where(valid, pixels, 0).astype(np.float64)
-    low, high = np.percentile(values[valid], _PERCENTILES)
-    if low == high:
-        return np.full(pixels.shape, 0.5)
-    stretched: npt.NDArray[np.float64] = np.clip((values - low) / (high - low), 0, 1)
-    return stretched
+        return np.zeros(values.shape)
+    axis = None if together else 1
+    low, high = np.percentile(values[:, valid], _PERCENTILES, axis=axis, keepdims=True)
+    low, span = low.reshape(-1, 1, 1), (high - low).reshape(-1, 1, 1)
+    flat = span == 0
+    stretched = np.clip((values - low) / np.where(flat, 1, span), 0, 1)
+    return np.where(flat, 0.5, stretched)
