@@ -20,6 +20,7 @@ import pytest
 import rasterio
 import shapely
 import yaml
+from click.testing import CliRunner
 from eodatasets3.validate import validate_dataset
 from eodatasets3.verify import PackageChecksum
 from pystac.stac_object import STACObjectType
@@ -30,6 +31,7 @@ from odc_bdc.building import build_cube
 from odc_bdc.building.storage import Bucket
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.writing import write_image
+from odc_bdc.cli import main
 from odc_bdc.errors import InvalidValueError, SceneError, UnreadableSceneError
 from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.planning import plan_cube
@@ -495,6 +497,29 @@ def test_folder_of_others_is_left_alone(tasks, tmp_path):
     assert store.is_written(tasks[0])
 
 
+def test_command_takes_root_and_layout(index, images, tmp_path):
+    extent = [str(x) for x in demo_extent(SIZE, ("007004",))]
+    words = ["cube", "build", NAMES[0], "--time", "2019-12-19", "2019-12-31", "--clip", *extent]
+    words += ["--home", str(index.config_path.parent), "--root", str(tmp_path)]
+    for layout in (["--layout", "bdc-v1"], []):
+        done = CliRunner().invoke(main, [*words, *layout])
+        assert done.exit_code == 0, done.output
+        assert [p.name for p in tmp_path.rglob("*.odc-metadata.yaml")] == [
+            f"{V1_ITEM}.odc-metadata.yaml"
+        ]
+    before = files(tmp_path)
+    for layout, message in (
+        ("bdc-v2", f"{tmp_path.as_uri()}: has images in layout bdc-v1"),
+        ("bdc-v3", "layout 'bdc-v3' is not known, do you mean bdc-v"),
+        ("{cube}/{tile}/{yaer}", "no field {yaer}, do you mean year?"),
+    ):
+        done = CliRunner().invoke(main, [*words, "--layout", layout])
+        assert done.exit_code == 2
+        (line,) = done.stderr.splitlines()
+        assert message in line
+    assert files(tmp_path) == before
+
+
 # Faults
 
 
@@ -513,6 +538,7 @@ _FULL = """
 import pickle, resource, signal, sys
 from datetime import UTC, datetime
 from odc_bdc.building.writing import write_image
+from odc_bdc.cli import main
 from odc_bdc.errors import SceneError
 task, root, limit = pickle.load(sys.stdin.buffer)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
