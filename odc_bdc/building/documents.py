@@ -130,18 +130,17 @@ def stac_item(
     is_public
         Whether others than this machine read the item, so that it may not point to scenes here.
     """
-    geobox = task.geobox
-    lonlat = geobox.extent.to_crs("EPSG:4326", resolution=geobox.extent.boundingbox.span_x / 8)
+    geometry, bbox = footprint(task.geobox)
     item = pystac.Item(
         id=item_id,
-        geometry=shapely.geometry.mapping(lonlat.geom),
-        bbox=list(lonlat.boundingbox.bbox),
+        geometry=geometry,
+        bbox=bbox,
         datetime=task.period.start_datetime,
         start_datetime=task.period.start_datetime,
         end_datetime=task.period.end_datetime,
         collection=task.cube.name,
         stac_extensions=list(EXTENSIONS),
-        properties=_stac_properties(task, properties) | _projection(geobox),
+        properties=_stac_properties(task, properties) | projection_fields(task.geobox),
     )
     item.add_link(pystac.Link("collection", collection, pystac.MediaType.JSON))
     for scene in task.scenes:
@@ -183,6 +182,43 @@ def stac_collection(cube: CubeSpec) -> pystac.Collection:
     )
 
 
+def footprint(geobox: GeoBox) -> tuple[dict[str, Any], list[float]]:
+    """Give the outline of a pixel grid as GeoJSON, and its box: both in degrees."""
+    # Straight edges of a tile are curves in degrees.
+    lonlat = geobox.extent.to_crs("EPSG:4326", resolution=geobox.extent.boundingbox.span_x / 8)
+    return shapely.geometry.mapping(lonlat.geom), list(lonlat.boundingbox.bbox)
+
+
+def projection_fields(geobox: GeoBox) -> dict[str, Any]:
+    """Give a pixel grid as properties of the STAC extension projection."""
+    epsg = geobox.crs.epsg
+    return {
+        "proj:code": f"EPSG:{epsg}" if epsg else None,
+        "proj:wkt2": geobox.crs.to_wkt(version="WKT2_2019"),
+        "proj:shape": list(geobox.shape),
+        "proj:transform": list(geobox.affine)[:6],
+    }
+
+
+def band_fields(measurement: Measurement, resolution: float) -> dict[str, Any]:
+    """Give a band as fields that a STAC asset has by the extensions raster and eo."""
+    raster: dict[str, Any] = {
+        "data_type": measurement.dtype,
+        "sampling": "area",
+        "spatial_resolution": resolution,
+    }
+    missing = measurement.missing
+    if missing is not None:
+        # JSON has no NaN; STAC writes it as text.
+        raster["nodata"] = "nan" if math.isnan(missing) else missing
+    if measurement.scale is not None:
+        raster |= {"scale": measurement.scale, "offset": measurement.offset or 0.0}
+    band = {"name": measurement.name}
+    if common := _common_name(measurement):
+        band["common_name"] = common
+    return {"eo:bands": [band], "raster:bands": [raster]}
+
+
 def _stac_properties(task: CompositeTask, properties: Mapping[str, Any]) -> dict[str, Any]:
     cube = task.cube
     processed = _iso(properties["odc:processing_datetime"])
@@ -209,31 +245,7 @@ def _bdc_fields(cube: CubeSpec) -> dict[str, Any]:
     return {"bdc:grs": cube.grid.name, "bdc:composite_function": cube.function.name}
 
 
-def _projection(geobox: GeoBox) -> dict[str, Any]:
-    epsg = geobox.crs.epsg
-    return {
-        "proj:code": f"EPSG:{epsg}" if epsg else None,
-        "proj:wkt2": geobox.crs.to_wkt(version="WKT2_2019"),
-        "proj:shape": list(geobox.shape),
-        "proj:transform": list(geobox.affine)[:6],
-    }
-
-
 def _asset(task: CompositeTask, measurement: Measurement, file: WrittenFile) -> pystac.Asset:
-    raster: dict[str, Any] = {
-        "data_type": measurement.dtype,
-        "sampling": "area",
-        "spatial_resolution": task.cube.resolution,
-    }
-    missing = measurement.missing
-    if missing is not None:
-        # JSON has no NaN; STAC writes it as text.
-        raster["nodata"] = "nan" if math.isnan(missing) else missing
-    if measurement.scale is not None:
-        raster |= {"scale": measurement.scale, "offset": measurement.offset or 0.0}
-    band = {"name": measurement.name}
-    if common := _common_name(measurement):
-        band["common_name"] = common
     rows, columns = task.geobox.shape
     bdc: dict[str, Any] = {
         "bdc:size": file.digest.size,
@@ -246,7 +258,7 @@ def _asset(task: CompositeTask, measurement: Measurement, file: WrittenFile) -> 
         title=measurement.name,
         media_type=pystac.MediaType.COG,
         roles=["data"],
-        extra_fields={"eo:bands": [band], "raster:bands": [raster], **file.to_stac(), **bdc},
+        extra_fields={**band_fields(measurement, task.cube.resolution), **file.to_stac(), **bdc},
     )
 
 
