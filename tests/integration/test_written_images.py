@@ -82,7 +82,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images(indexed, tasks, root):
     """Build the tasks; give the folder of each one's image, by task."""
-    assert build_cube(indexed, tasks, root, now=lambda: NOW).failed == []
+    assert build_cube(indexed, tasks, root, now=now).failed == []
     store = ImageStore.open(root)
     return [(task, root / store.folder(task)) for task in tasks]
 
@@ -93,9 +93,9 @@ def build(indexed, images):
     ours = {task.id for task, _ in images}
     added = set()
 
-    def build(task, root):
-        added.update({task.id} - ours)
-        report = build_cube(indexed, [task], root, now=lambda: NOW)
+    def build(tasks, root, workers=1):
+        added.update({task.id for task in tasks} - ours)
+        report = build_cube(indexed, tasks, root, now=now, workers=workers)
         assert report.failed == []
         return report
 
@@ -104,6 +104,11 @@ def build(indexed, images):
     indexed.index.datasets.archive(ids)
     indexed.index.datasets.purge(ids)
     indexed.index.datasets.restore([i for i in ours if indexed.index.datasets.get(i).is_archived])
+
+
+def now():
+    """Tell the time to workers, which must find the function by its name."""
+    return NOW
 
 
 def newer(task):
@@ -348,7 +353,7 @@ def test_images_of_real_scenes(dc, real_data, tmp_path):
     cube = find_cube("S2_31UES_10_16D_STK_v1")
     tasks = plan_cube(dc, cube, date(2023, 10, 16), date(2023, 10, 31))
     store = ImageStore.open(tmp_path, layout="bdc-v1")
-    assert build_cube(dc, tasks, store, now=lambda: NOW).failed == []
+    assert build_cube(dc, tasks, store, now=now).failed == []
     (task,) = tasks
     name = f"S2_31UES_10_16D_STK_v001_{task.tile_id}_2023-10-16_2023-10-31"
     assert store.layout.item_id(task) == name
@@ -403,17 +408,17 @@ def test_images_of_real_scenes(dc, real_data, tmp_path):
 def test_layouts_without_versions(indexed, build, tasks, tmp_path, layout, folder, item):
     task, second, third = tasks[0], newer(tasks[0]), newer(newer(tasks[0]))
     store = ImageStore.open(tmp_path, layout=layout)
-    build(task, store)
+    build([task], store)
     assert (tmp_path / folder / f"{item}_BAND13.tif").is_file()
     assert store.document_uri(task) == (tmp_path / folder / f"{item}.odc-metadata.yaml").as_uri()
     before = files(tmp_path)
     # The layout is known without being told, and nothing is made twice.
-    again = build(task, tmp_path)
+    again = build([task], tmp_path)
     assert (again.built, again.unchanged) == (0, 1)
     assert files(tmp_path) == before
 
-    build(second, tmp_path)
-    build(third, tmp_path)
+    build([second], tmp_path)
+    build([third], tmp_path)
     assert files(tmp_path).items() >= before.items()
     for version in (second, third):
         beside = f"{folder}.{str(version.id)[:8]}"
@@ -571,7 +576,7 @@ def test_root_that_is_a_file_is_named(tasks, tmp_path):
     (tmp_path / "file").write_text("", "utf-8")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OdcBdcError) as raised:
-            build_cube(None, tasks, place, now=lambda: NOW)
+            build_cube(None, tasks, place, now=now)
         assert str(place) in str(raised.value)
         assert "\n" not in str(raised.value)
 
@@ -618,7 +623,7 @@ def test_images_in_a_bucket_are_loaded(indexed, build, tasks, bucket, tmp_path, 
     address, _ = bucket
     store = ImageStore.open(address, layout=layout, work=tmp_path)
     task = newer(tasks[0])
-    build(task, store)
+    build([task], store)
     dataset = indexed.index.datasets.get(task.id)
     assert dataset.uri == store.document_uri(task)
     assert dataset.uri.startswith(f"{address}/CB4_64_16D_STK")
@@ -628,8 +633,17 @@ def test_images_in_a_bucket_are_loaded(indexed, build, tasks, bucket, tmp_path, 
     for name in loaded.data_vars:
         with rasterio.open(here / f"{task.item_id}_{name}.tif") as src:
             np.testing.assert_array_equal(loaded[name].values[0], src.read(1), name)
-    again = build(task, ImageStore.open(address, work=tmp_path))
+    again = build([task], ImageStore.open(address, work=tmp_path))
     assert (again.built, again.unchanged) == (0, 1)
+
+
+def test_worker_processes_write_to_a_bucket(indexed, build, tasks, bucket, tmp_path):
+    address, _ = bucket
+    store = ImageStore.open(address, layout="bdc-v1", work=tmp_path)
+    versions = [newer(newer(task)) for task in tasks]
+    build(versions, store, workers=2)
+    assert all(store.is_written(version) for version in versions)
+    assert files(tmp_path) == {}
 
 
 @pytest.mark.parametrize("layout", ["odc-bdc", "bdc-v1"])
