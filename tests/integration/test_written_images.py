@@ -516,7 +516,7 @@ def test_command_takes_root_and_layout(index, images, tmp_path):
     for layout, message in (
         ("bdc-v2", f"{tmp_path.as_uri()}: has images in layout bdc-v1"),
         ("bdc-v3", "layout 'bdc-v3' is not known, do you mean bdc-v"),
-        ("{cube}/{tile}/{yaer}", "no field {yaer}, do you mean year?"),
+        ("{cube}/{tile}/{yeer}", "no field {yeer}, do you mean year?"),
     ):
         done = CliRunner().invoke(main, [*words, "--layout", layout])
         assert done.exit_code == 2
