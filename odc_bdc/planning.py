@@ -17,6 +17,8 @@ from odc.geo.geom import Geometry
 from odc_bdc.compositing import COMPOSITE_VERSION
 from odc_bdc.cube import CubeSpec, Encoding, Source
 from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.conversion import HREF
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 from odc_bdc.indexing.spatial import find_datasets, union
 from odc_bdc.naming import cube_item_id, dataset_id
 from odc_bdc.timeline import Period
@@ -55,6 +57,8 @@ class SceneRef:
     sources
         Pairs of the cube's measurement and where its pixels are; a band of saturation, which is
         none of the cube's, goes by its own name.
+    item
+        Address of its STAC item, or None if it is not known.
     """
 
     id: uuid.UUID
@@ -63,6 +67,7 @@ class SceneRef:
     platform: str | None
     product: str
     sources: tuple[tuple[str, BandSource], ...]
+    item: str | None = None
 
     def source(self, measurement: str) -> BandSource:
         """Give where a measurement's pixels are."""
@@ -296,7 +301,16 @@ def scene_ref(
     label = doc.get("label") or str(dataset.id)
     platform = doc["properties"].get("eo:platform")
     when = _begin(dataset)
-    return SceneRef(dataset.id, label, when, platform, source.product, tuple(sources))
+    item = _item(dataset)
+    return SceneRef(dataset.id, label, when, platform, source.product, tuple(sources), item)
+
+
+def _item(dataset: Dataset) -> str | None:
+    """Give the address of a dataset's STAC item: its own, or that which its EO3 document tells."""
+    told = dataset.metadata_doc["properties"].get(HREF) or ""
+    if not (dataset.uri or DOCUMENT_SUFFIX).endswith(DOCUMENT_SUFFIX):
+        return str(dataset.uri)
+    return told if "://" in told else None
 
 
 def tiles_of(dataset: Dataset, cube: CubeSpec, wanted: Iterable[str] | None) -> list[str]:

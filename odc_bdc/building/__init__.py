@@ -1,7 +1,9 @@
 """Images of a cube are computed, written as COG + EO3 + STAC, and indexed."""
 
 from odc_bdc.building.build import Division, build_cube, divide_tasks
+from odc_bdc.building.layout import Layout
 from odc_bdc.building.report import BuildReport, FailedTask, TaskRecord
+from odc_bdc.building.store import ImageStore
 from odc_bdc.building.tile import composite_tile
 from odc_bdc.building.work import BuiltImage, build_task
 
@@ -10,6 +12,8 @@ __all__ = [
     "BuiltImage",
     "Division",
     "FailedTask",
+    "ImageStore",
+    "Layout",
     "TaskRecord",
     "build_cube",
     "build_task",

@@ -71,6 +71,11 @@ class Layout:
         Templates with `FIELDS` in braces; ``:lower`` and ``:upper`` change the case of one, ``:03``
         fills a number with zeros.
 
+    Raises
+    ------
+    InvalidValueError
+        If a template has a fault, or two cubes, tiles or periods would share a folder.
+
     Examples
     --------
     >>> Layout.named("{cube}/{year}/{tile}/{start}/{id8}").has_versions
@@ -80,6 +85,12 @@ class Layout:
     name: str
     folder_template: str
     item_template: str = _MEMBER
+
+    def __post_init__(self) -> None:
+        for template in (self.folder_template, self.item_template):
+            _check_template(template)
+        if "/" in self.item_template:
+            raise InvalidValueError(f"layout {self.item_template!r}: a file's name holds no /")
 
     @classmethod
     def named(cls, text: str) -> Self:
@@ -99,7 +110,6 @@ class Layout:
                 f"layout {text!r} is not known{did_you_mean(text, LAYOUTS)}; there are "
                 f"{', '.join(LAYOUTS)}, and templates such as {_TEMPLATES['odc-bdc'][0]}"
             )
-        _check_template(text)
         return cls(text, text)
 
     @property

@@ -59,15 +59,17 @@ def storage_at(root: str) -> Storage:
     Raises
     ------
     InvalidValueError
-        If the address is of another kind.
+        If the address is of another kind, or the path that of a file.
     MissingDependencyError
         If s3fs is missing.
     """
     protocol = protocol_of(root)
     if protocol == "file":
-        path = unquote(urlsplit(root).path) if "://" in root else root
-        return Disk(Path(path).absolute())
-    if protocol != "s3" or not root.partition("://")[2].strip("/"):
+        path = Path(unquote(urlsplit(root).path) if "://" in root else root).absolute()
+        if path.is_file():
+            raise InvalidValueError(f"{path}: is a file; images are written to a folder")
+        return Disk(path)
+    if protocol != "s3" or not urlsplit(root).netloc:
         raise InvalidValueError(
             f"{root}: images are written to a folder, or to s3://BUCKET or s3://BUCKET/PREFIX"
         )

@@ -49,6 +49,7 @@ def dataset_document(
     properties: Mapping[str, Any],
     location: Path | None,
     lineage: Mapping[str, Sequence[uuid.UUID]] | None = None,
+    accessories: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make an EO3 document as an index stores it: nothing but what JSON has.
 
@@ -60,6 +61,9 @@ def dataset_document(
     location
         Where the document will lie: files in its folder are named relative to it, so that a folder
         can be moved as a whole. None if it gets no file: then all names are absolute.
+    accessories
+        Name of each file beside the document that is no measurement, by what it is:
+        ``thumbnail``, ``checksum:sha1``.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def dataset_document(
             measurements[name]["band"] = file.band
         if (grid := _grid_name(file.grid, name, grids)) != "default":
             measurements[name]["grid"] = grid
-    return {
+    document = {
         "$schema": ODC_DATASET_SCHEMA_URL,
         "id": str(dataset_id),
         "label": label,
@@ -88,8 +92,11 @@ def dataset_document(
         "grids": {name: _grid(*grid) for name, grid in grids.items()},
         "properties": {key: _plain(value) for key, value in properties.items()},
         "measurements": measurements,
-        "lineage": {name: [str(i) for i in ids] for name, ids in (lineage or {}).items()},
     }
+    if accessories:
+        document["accessories"] = {name: {"path": path} for name, path in accessories.items()}
+    document["lineage"] = {name: [str(i) for i in ids] for name, ids in (lineage or {}).items()}
+    return document
 
 
 def _plain(value: Any) -> Any:

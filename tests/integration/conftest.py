@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pytest
 from sqlalchemy import text
 
@@ -91,3 +93,37 @@ def dc(index):
     """Give the index, opened."""
     with database.open_datacube(index) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """Give host and port of a server of s3 on loopback."""
+    server = pytest.importorskip("moto.server", reason="the group test is absent")
+    logging.getLogger("werkzeug").setLevel("ERROR")
+    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """Let s3fs and GDAL of this process find the server, and nothing of the person who tests."""
+    pytest.importorskip("s3fs", reason="the extra [s3] is absent")
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{s3_server}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_S3_ENDPOINT": s3_server,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    yield s3_server
+    fsspec.get_filesystem_class("s3").clear_instance_cache()

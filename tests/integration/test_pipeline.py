@@ -194,12 +194,14 @@ def test_files_of_an_image(built, root):
         folder = image_folder(task, root)
         names = {p.name for p in folder.iterdir()}
         tifs = {f"{task.item_id}_{m.name}.tif" for m in task.cube.outputs}
-        assert names == tifs | {f"{task.item_id}.json", f"{task.item_id}.odc-metadata.yaml"}
+        others = (".json", ".odc-metadata.yaml", ".png", ".sha1")
+        assert names == tifs | {task.item_id + suffix for suffix in others}
         doc = yaml.safe_load(document_path(task, root).read_text("utf-8"))
         assert faults(doc, task.cube.to_product()) == []
         assert {str(s.id) for s in task.scenes} == {str(i) for i in doc["lineage"]["scenes"]}
         item = pystac.Item.from_file(folder / f"{task.item_id}.json")
-        assert set(item.assets) == {m.name for m in task.cube.outputs}
+        bands = {m.name for m in task.cube.outputs}
+        assert set(item.assets) == bands | {"thumbnail", "metadata"}
         item.make_asset_hrefs_absolute()
         assert all(Path(a.href).is_file() for a in item.assets.values())
         with rasterio.open(folder / f"{task.item_id}_CLEAROB.tif") as src:
@@ -222,9 +224,8 @@ def test_float_index_is_loaded_as_nan_where_there_is_no_data(indexed, tmp_path):
         document = yaml.safe_load(document_path(task, tmp_path).read_text("utf-8"))
         assert faults(document, cube.to_product()) == []
         item = pystac.Item.from_file(image_folder(task, tmp_path) / f"{task.item_id}.json")
-        assert item.assets["SAVI"].extra_fields["raster:bands"] == [
-            {"data_type": "float32", "nodata": "nan"}
-        ]
+        (band,) = item.assets["SAVI"].extra_fields["raster:bands"]
+        assert (band["data_type"], band["nodata"]) == ("float32", "nan")
         image = load(indexed, datasets=[indexed.index.datasets.get(task.id)])
         assert image.SAVI.dtype == "float32"
         assert np.isnan(image.SAVI.attrs["nodata"])

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from odc_bdc.cli._options import opened_index
-from odc_bdc.cli.cube._options import root_option, task_options
+from odc_bdc.cli.cube._options import task_options
+from odc_bdc.cli.cube._store import store_options
 from odc_bdc.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ def _running_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @task_options
-@root_option
+@store_options
 @_running_options
 def build(
     request: Request,
     *,
     home: Path,
-    root: Path | None,
+    store: ImageStore,
     workers: int,
     scheduler: str | None,
     shard: str | None,
@@ -105,12 +106,12 @@ def build(
     odc-bdc cube build my_cube.yaml --time 2020-01-01 2020-12-31 --tile 007004 --workers 4
     odc-bdc cube build my_cube.yaml --time 2020-01-01 2020-12-31 --scheduler tcp://10.0.0.1:8786
     odc-bdc cube build my_cube.yaml --time 2020-01-01 2020-12-31 --shard 1/8
+    odc-bdc cube build my_cube.yaml --time 2020-01-01 2020-12-31 --root s3://bucket/cubes
 
     Exit code: 0 all built, 1 some failed, 2 nothing could start.
     """
     from odc_bdc.building import build_cube, divide_tasks
     from odc_bdc.building.running import Cluster
-    from odc_bdc.building.store import ImageStore
     from odc_bdc.indexing import add_products
 
     if scheduler and workers > 1:
@@ -119,7 +120,8 @@ def build(
     # What they have to say of a scheduler that is gone is said in one line.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    spec, store = request.cube, ImageStore.open(root or home / "cubes")
+    spec = request.cube
+    store.layout.check(spec.name)
     skip, count = on_error == "skip-scene", None if scheduler else workers
     with ExitStack() as opened:
         dc = opened.enter_context(opened_index(home))

@@ -68,7 +68,8 @@ def asked(
     try:
         return ask()
     except FileNotFoundError as e:
-        raise error(f"{href}: no such file") from e
+        what = "no such file" if doing == "read" else f"cannot be {doing}: there is no such bucket"
+        raise error(f"{href}: {what}") from e
     except PermissionError as e:
         raise error(f"{href}: access is denied; {_advice(href)}") from e
     except Exception as e:  # each library has exceptions of its own
