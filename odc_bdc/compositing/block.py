@@ -143,6 +143,23 @@ def composite_block(
     return replace(image, provenance=provenance, datasource=source)
 
 
+def observe_block(
+    bands: Mapping[str, npt.NDArray[Any]],
+    quality: npt.NDArray[Any],
+    how: CompositeBlock,
+    *,
+    classes: npt.NDArray[np.uint8] | None = None,
+    threads: int = 1,
+) -> kernels.Observed:
+    """Tell which observations `composite_block` takes for clear, and which have data.
+
+    The user's own mask does not enter. Parameters and errors as of `composite_block`.
+    """
+    codes, table = _codes(quality, classes, how.quality)
+    nodata = [how.nodata.get(name) for name in bands]
+    return kernels.observe(codes, table, list(bands.values()), nodata, threads=threads)
+
+
 def _codes(
     quality: npt.NDArray[Any], classes: npt.NDArray[np.uint8] | None, policy: QualityPolicy
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
