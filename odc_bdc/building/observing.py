@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from odc_bdc.errors import SceneError, UnreadableSceneError
 from odc_bdc.quality import CLEAR, NODATA, dilate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from odc.geo.geobox import GeoBox
 
@@ -186,8 +187,8 @@ class ObservationReader:
         """Read the quality of a scene, each of its bands once."""
 
         def read(band: str, resampling: str) -> npt.NDArray[Any]:
-            source = scene.source(band)
-            return self._of(scene, lambda: self._reader.read(source, resampling, window))
+            with blaming(scene):
+                return self._reader.read(scene.source(band), resampling, window)
 
         policy = self._sources[scene.product].quality
         stored = read(self._quality.name, self._quality.resampling)
@@ -205,17 +206,24 @@ class ObservationReader:
     ) -> npt.NDArray[Any]:
         """Read a band of a scene as the cube stores it."""
         stored, measurement = scene.source(name), self._cube.measurement(name)
-        pixels = self._of(
-            scene, lambda: self._reader.read(stored, measurement.resampling, window, out)
-        )
+        with blaming(scene):
+            pixels = self._reader.read(stored, measurement.resampling, window, out)
         return convert_encoding(pixels, stored.encoding, measurement.encoding)
 
-    @staticmethod
-    def _of(scene: SceneRef, read: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        try:
-            return read()
-        except SceneError as e:
-            raise UnreadableSceneError(str(e), scene.id) from e
+
+@contextmanager
+def blaming(scene: SceneRef) -> Iterator[None]:
+    """Say of which scene a file cannot be read.
+
+    Raises
+    ------
+    UnreadableSceneError
+        For each `SceneError`.
+    """
+    try:
+        yield
+    except SceneError as e:
+        raise UnreadableSceneError(str(e), scene.id) from e
 
 
 def _widened(window: Window, margin: int, shape: tuple[int, ...]) -> tuple[Window, Window]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlparse
 
@@ -16,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from odc_bdc.building.blocks import BlockFile, block_file
 from odc_bdc.building.warping import Positions, positions, resample
 from odc_bdc.errors import SceneError
 from odc_bdc.grid import normalise_crs
@@ -32,6 +35,8 @@ _ALIGNED = 1e-3
 OPEN_FILES = 400
 """Files that are kept open by all readers of a tile; systems allow a process 1024."""
 
+_LOCKS = 64
+
 _AT_ONCE = 1 << 24
 """Source pixels that are warped at once."""
 
@@ -45,40 +50,100 @@ GDAL_OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """The pixel grid of a source as a target sees it.
+class SourceFile:
+    """What is known of one band of a file, and need not be asked again.
 
     Attributes
     ----------
     geobox
-        All of the source.
+        Its pixel grid.
     corner
-        Row and column of the target's corner in the source, where pixels lie on each other; None
-        where they do not.
+        Row and column of the tile's corner in the file, where pixels lie on each other; None where
+        they do not.
+    blocks
+        How to read it without GDAL; None if that cannot be.
+    block_shape
+        Rows and columns.
     """
 
+    path: str
+    band: int
+    dtype: np.dtype[Any]
+    nodata: float | None
     geobox: GeoBox
     corner: tuple[int, int] | None
+    blocks: BlockFile | None
+    block_shape: tuple[int, int]
 
 
-class SourceReader:
-    """Reads windows of the bands of scenes on the pixel grid of a tile.
-
-    Keeps some files open, and what it found out of grids. As a context manager it closes them. Not
-    for use by several threads at once.
+class SourceFiles:
+    """The files of the scenes of a tile, each of which is described once; for all threads.
 
     Parameters
     ----------
     geobox
         Pixel grid of the tile.
+    """
+
+    def __init__(self, geobox: GeoBox) -> None:
+        self.geobox = geobox
+        self._known: dict[tuple[str, int], SourceFile] = {}
+        self._grids: dict[Any, tuple[GeoBox, tuple[int, int] | None]] = {}
+        self._locks = [Lock() for _ in range(_LOCKS)]
+
+    def get(self, source: BandSource) -> SourceFile:
+        """Describe a file.
+
+        Raises
+        ------
+        SceneError
+            If it cannot be opened.
+        """
+        key = _local(source.href), source.band
+        # Two threads that want different files do not wait for each other.
+        with self._locks[hash(key) % _LOCKS]:
+            if key not in self._known:
+                try:
+                    with rasterio.open(key[0]) as src:
+                        self._known[key] = self._described(src, *key)
+                except (RasterioError, IndexError) as e:
+                    raise _unreadable(key[0], e) from e
+            return self._known[key]
+
+    def _described(self, src: Any, path: str, band: int) -> SourceFile:
+        # Scenes share their grid, and a CRS takes a while to be compared.
+        key = src.crs, src.transform, src.shape
+        if key not in self._grids:
+            grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
+            self._grids[key] = grid, _corner(grid, self.geobox)
+        return SourceFile(
+            path,
+            band,
+            np.dtype(src.dtypes[band - 1]),
+            src.nodata,
+            *self._grids[key],
+            block_file(src, band),
+            src.block_shapes[band - 1],
+        )
+
+
+class SourceReader:
+    """Reads windows of the bands of scenes on the pixel grid of a tile.
+
+    Keeps some files open. As a context manager it closes them. Not for use by several threads at
+    once.
+
+    Parameters
+    ----------
     files
+        Shared by the readers of a tile.
+    limit
         How many files may be open.
     """
 
-    def __init__(self, geobox: GeoBox, files: int = OPEN_FILES) -> None:
-        self._geobox, self._limit = geobox, files
+    def __init__(self, files: SourceFiles, limit: int = OPEN_FILES) -> None:
+        self._files, self._limit = files, limit
         self._open: OrderedDict[str, Any] = OrderedDict()
-        self._grids: dict[Any, Grid] = {}
         self._positions: dict[GeoBox, tuple[Window, Positions]] = {}
         self.bytes = 0
 
@@ -137,41 +202,91 @@ class SourceReader:
         if out is None or out.dtype != known.dtype:
             rows, columns = (part.stop - part.start for part in window)
             out = np.empty((rows, columns), known.dtype)
-        path = _local(source.href)
-        try:
-            src = self._dataset(path)
-            grid = self._grid(src)
-            nodata = known.nodata if src.nodata is None else src.nodata
-            if grid.corner is None:
-                out.fill(fill)
-                where = self._where(grid.geobox, window)
-                self._warp(src, source.band, where, resampling, out, nodata=nodata, fill=fill)
-            else:
-                row, column = (
-                    at + part.start for at, part in zip(grid.corner, window, strict=True)
-                )
-                self._copy(src, source.band, (row, column), out, fill=fill)
-                if nodata is not None and nodata != fill:
-                    out[out == nodata] = fill
-        except RasterioError as e:
-            reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-            raise SceneError(f"{path}: cannot be read: {reason}") from e
+        file = self._files.get(source)
+        nodata = known.nodata if file.nodata is None else file.nodata
+        if file.corner is None:
+            out.fill(fill)
+            where = self._where(file.geobox, window)
+            self._warp(file, where, resampling, out, nodata=nodata, fill=fill)
+        else:
+            row, column = (at + part.start for at, part in zip(file.corner, window, strict=True))
+            self._copy(file, (row, column), out, fill=fill)
+            if nodata is not None and nodata != fill:
+                out[out == nodata] = fill
         return out
 
-    def on_grid(self, source: BandSource) -> bool:
-        """Tell whether the pixels of a file lie on those of the tile; True if it cannot be read."""
-        try:
-            return self._grid(self._dataset(_local(source.href))).corner is not None
-        except RasterioError:
-            return True
+    def _where(self, source: GeoBox, window: Window) -> Positions:
+        """Give positions in a source; those of a window serve all bands and scenes of a grid."""
+        known = self._positions.get(source)
+        if known is None or known[0] != window:
+            known = window, positions(source, self._files.geobox, window)
+            self._positions[source] = known
+        return known[1]
 
-    def blocks(self, source: BandSource) -> tuple[int, int]:
-        """Give rows and columns of the blocks of a file; (1, 1) if it cannot be read."""
+    def _copy(
+        self, file: SourceFile, corner: tuple[int, int], out: npt.NDArray[Any], *, fill: float
+    ) -> None:
+        """Read what lies on the same pixels, from a row and column of the file on."""
+        (row, column), (rows, columns) = corner, out.shape
+        height, width = file.geobox.shape
+        r0, r1 = max(0, row), min(height, row + rows)
+        c0, c1 = max(0, column), min(width, column + columns)
+        if (r1 - r0, c1 - c0) == out.shape and file.dtype == out.dtype:
+            self._pixels(file, (slice(r0, r1), slice(c0, c1)), out)
+            return
+        out.fill(fill)
+        if r0 < r1 and c0 < c1:
+            pixels = self._pixels(file, (slice(r0, r1), slice(c0, c1)))
+            out[r0 - row : r1 - row, c0 - column : c1 - column] = pixels
+
+    def _warp(
+        self,
+        file: SourceFile,
+        where: Positions,
+        resampling: str,
+        out: npt.NDArray[Any],
+        *,
+        nodata: float | None,
+        fill: float,
+    ) -> None:
+        """Read what a part of the tile looks at, in pieces if that is much."""
+        height, width = file.geobox.shape
+        window = where.touched(resampling, (height, width))
+        size = math.prod(part.stop - part.start for part in window)
+        if not size:
+            return
+        if size > _AT_ONCE and out.size > 1:
+            axis = int(np.argmax(out.shape))
+            half = out.shape[axis] // 2
+            for part in (slice(0, half), slice(half, None)):
+                piece: Window = (part, slice(None)) if axis == 0 else (slice(None), part)
+                self._warp(
+                    file, where.part(piece), resampling, out[piece], nodata=nodata, fill=fill
+                )
+            return
+        pixels = self._pixels(file, window).astype(out.dtype, copy=False)
+        corner = window[0].start, window[1].start
+        resample(pixels, corner, where, out, resampling, nodata=nodata, fill=fill)
+
+    def _pixels(
+        self, file: SourceFile, window: Window, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read a window of a file that lies within it."""
+        (r0, r1), (c0, c1) = ((part.start, part.stop) for part in window)
+        if out is None:
+            out = np.empty((r1 - r0, c1 - c0), file.dtype)
+        self.bytes += out.nbytes
+        if file.blocks is not None:
+            file.blocks.read(window, out)
+            return out
         try:
-            shape: tuple[int, int] = self._dataset(_local(source.href)).block_shapes[0]
-        except RasterioError:
-            return 1, 1
-        return shape
+            src = self._dataset(file.path)
+            found: npt.NDArray[Any] = src.read(
+                file.band, window=RasterWindow(c0, r0, c1 - c0, r1 - r0), out=out
+            )
+        except RasterioError as e:
+            raise _unreadable(file.path, e) from e
+        return found
 
     def _dataset(self, path: str) -> Any:
         if path not in self._open:
@@ -181,76 +296,10 @@ class SourceReader:
         self._open.move_to_end(path)
         return self._open[path]
 
-    def _grid(self, src: Any) -> Grid:
-        key = src.crs, src.transform, src.shape
-        if key not in self._grids:
-            geobox = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
-            self._grids[key] = Grid(geobox, _corner(geobox, self._geobox))
-        return self._grids[key]
 
-    def _where(self, source: GeoBox, window: Window) -> Positions:
-        """Give positions in a source; those of a window serve all bands and scenes of a grid."""
-        known = self._positions.get(source)
-        if known is None or known[0] != window:
-            known = window, positions(source, self._geobox, window)
-            self._positions[source] = known
-        return known[1]
-
-    def _copy(
-        self, src: Any, band: int, corner: tuple[int, int], out: npt.NDArray[Any], *, fill: float
-    ) -> None:
-        """Read what lies on the same pixels, from a row and column of the file on."""
-        (row, column), (rows, columns) = corner, out.shape
-        r0, r1 = max(0, row), min(src.height, row + rows)
-        c0, c1 = max(0, column), min(src.width, column + columns)
-        if (r1 - r0, c1 - c0) == out.shape and src.dtypes[band - 1] == out.dtype.name:
-            self._pixels(src, band, (slice(r0, r1), slice(c0, c1)), out)
-            return
-        out.fill(fill)
-        if r0 < r1 and c0 < c1:
-            pixels = self._pixels(src, band, (slice(r0, r1), slice(c0, c1)))
-            out[r0 - row : r1 - row, c0 - column : c1 - column] = pixels
-
-    def _warp(
-        self,
-        src: Any,
-        band: int,
-        where: Positions,
-        resampling: str,
-        out: npt.NDArray[Any],
-        *,
-        nodata: float | None,
-        fill: float,
-    ) -> None:
-        """Read what a part of the tile looks at, in pieces if that is much."""
-        window = where.touched(resampling, src.shape)
-        size = np.prod([part.stop - part.start for part in window])
-        if not size:
-            return
-        if size > _AT_ONCE and out.size > 1:
-            axis = int(np.argmax(out.shape))
-            half = out.shape[axis] // 2
-            for part in (slice(0, half), slice(half, None)):
-                piece: Window = (part, slice(None)) if axis == 0 else (slice(None), part)
-                self._warp(
-                    src, band, where.part(piece), resampling, out[piece], nodata=nodata, fill=fill
-                )
-            return
-        pixels = self._pixels(src, band, window)
-        if pixels.dtype != out.dtype:
-            pixels = pixels.astype(out.dtype)
-        corner = window[0].start, window[1].start
-        resample(pixels, corner, where, out, resampling, nodata=nodata, fill=fill)
-
-    def _pixels(
-        self, src: Any, band: int, window: Window, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
-        (r0, r1), (c0, c1) = ((part.start, part.stop) for part in window)
-        pixels: npt.NDArray[Any] = src.read(
-            band, window=RasterWindow(c0, r0, c1 - c0, r1 - r0), out=out
-        )
-        self.bytes += pixels.nbytes
-        return pixels
+def _unreadable(path: str, error: Exception) -> SceneError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return SceneError(f"{path}: cannot be read: {reason}")
 
 
 def _local(href: str) -> str:

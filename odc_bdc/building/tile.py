@@ -17,8 +17,8 @@ import rasterio
 
 from odc_bdc.building.choosing import order_of_choice, strategy, try_in_order
 from odc_bdc.building.efficacy import EfficacyStore, TileKnowledge
-from odc_bdc.building.observing import Look, ObservationReader, how_to_composite
-from odc_bdc.building.reading import GDAL_OPTIONS, OPEN_FILES, SourceReader
+from odc_bdc.building.observing import Look, ObservationReader, blaming, how_to_composite
+from odc_bdc.building.reading import GDAL_OPTIONS, OPEN_FILES, SourceFiles, SourceReader
 from odc_bdc.building.windows import window_shape, windows
 from odc_bdc.compositing import (
     composite_block,
@@ -175,6 +175,7 @@ class _Tile:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
+        self.files = SourceFiles(self.geobox)
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
         self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))
@@ -218,14 +219,13 @@ class _Tile:
     def window_shape(self) -> tuple[int, int]:
         """Give rows and columns of windows that suit the files and the memory."""
         samples = {group[0].product: group[0] for group in self.passes}
-        sources = [
-            scene.source(m.name) for scene in samples.values() for m in self.cube.measurements
-        ]
-        with SourceReader(self.geobox) as reader:
-            blocks = [reader.blocks(source) for source in sources]
-            wide = any(source.quality.margin for source in self.cube.sources) or not all(
-                reader.on_grid(source) for source in sources
-            )
+        files = []
+        for scene in samples.values():
+            with blaming(scene):
+                files += [self.files.get(scene.source(m.name)) for m in self.cube.measurements]
+        blocks = [file.block_shape for file in files]
+        warped = any(file.corner is None for file in files)
+        wide = warped or any(source.quality.margin for source in self.cube.sources)
         # Besides the bands their quality, its classes, and what is worked out from them.
         per_time = sum(np.dtype(m.dtype).itemsize for m in self.cube.measurements) + 3
         return window_shape(self.shape, blocks, per_time * len(self.passes), wide=wide)
@@ -254,9 +254,9 @@ class _Tile:
 class _Worker:
     """Works at one window after the other; each thread has its own."""
 
-    def __init__(self, tile: _Tile, files: int) -> None:
+    def __init__(self, tile: _Tile, limit: int) -> None:
         self._tile = tile
-        self._files = SourceReader(tile.geobox, files)
+        self._files = SourceReader(tile.files, limit)
         self._reader = ObservationReader(tile.cube, tile.geobox, self._files)
         self._room: dict[str, npt.NDArray[Any]] = {}
 
