@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from odc_bdc.cog import Window
 
-_MESH = 16
+_MESH = 8
 """Pixels between the points of the mesh; between them positions are interpolated linearly."""
 
 _NEAR = 1e-6
@@ -94,7 +94,8 @@ def _project(
     x, y = target.affine * (column, row)
     if source.crs != target.crs:
         x, y = target.crs.transformer_to_crs(source.crs)(x, y)
-    across, down = ~source.affine * (np.asarray(x), np.asarray(y))
+    with np.errstate(invalid="ignore"):  # what has no place is infinite
+        across, down = ~source.affine * (np.asarray(x), np.asarray(y))
     return across, down
 
 

@@ -80,7 +80,8 @@ class Pyramid:
     levels
         The image first. Sizes, and which pixel is the nearest, are as GDAL's COG driver has them
         with ``OVERVIEW_RESAMPLING=NEAREST``: half of an odd size is rounded down, and the last
-        overview is the first that fits into one block.
+        overview is the first that fits into one block. (Where an overview is but one pixel wide,
+        GDAL may take a neighbour.)
     """
 
     levels: tuple[Level, ...]
