@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,10 @@ def assert_same(found, wanted):
         np.testing.assert_array_equal(found[name], array, name)
 
 
+def drop(*_):
+    """Do nothing with a window of an image."""
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """Give the scenes of a task on the tile's grid, two days of which have several."""
@@ -149,7 +154,7 @@ def test_warped_scenes_do_not_depend_on_windows(foreign, tmp_path, function):
 def test_without_imagecodecs_the_pixels_are_the_same(scenes, foreign, monkeypatch, function):
     tasks = [task_of(cube_of(function), some) for some in (scenes, foreign)]
     wanted = [composite_tile(task) for task in tasks]
-    monkeypatch.setattr(reading, "block_file", lambda src, band: None)
+    monkeypatch.setattr(reading, "block_file", lambda *_: None)
     monkeypatch.setattr(reading, "OPEN_FILES", 3)
     for task, image in zip(tasks, wanted, strict=True):
         assert_same(composite_tile(task, block=30, threads=2), image)
@@ -183,13 +188,13 @@ def test_only_what_contributes_is_decoded(tmp_path):
     """Without counts a stack takes one scene where all are clear, and one where none is."""
     task = half_clear(tmp_path, 6, function="LCF")
     bare = replace(task, cube=task.cube.patch(auxiliary=("PROVENANCE",)))
-    tally = composite_windows(bare, lambda window, image: None, block=40)
+    tally = composite_windows(bare, drop, block=40)
     windows = 3 * 2
     assert tally.blocks_read == 4 * windows
     assert tally.blocks_skipped == 4 * windows * 5
     assert len(tally.scenes) == 1
     median = replace(bare, cube=bare.cube.patch(function=composite_function("MED"), auxiliary=()))
-    tally = composite_windows(median, lambda window, image: None, block=40)
+    tally = composite_windows(median, drop, block=40)
     # Windows without a clear pixel take nothing.
     assert (tally.blocks_read, tally.blocks_skipped) == (4 * 3 * 6, 4 * 3 * 6)
 
@@ -199,9 +204,9 @@ def test_counts_take_all_bands_once(tmp_path):
     task = half_clear(tmp_path / "..", 6, function="LCF")
     store = EfficacyStore.below(tmp_path)
     wanted = composed(task)
-    first = composite_windows(task, lambda window, image: None, store=store)
+    first = composite_windows(task, drop, store=store)
     assert first.blocks_skipped == 0
-    again = composite_windows(task, lambda window, image: None, store=store)
+    again = composite_windows(task, drop, store=store)
     assert again.blocks_read == 4
     assert again.bytes_read < first.bytes_read / 2
     assert_same(composite_tile(task, store=store), wanted)
@@ -211,9 +216,7 @@ def test_counts_take_all_bands_once(tmp_path):
 def test_gaps_are_looked_at_each_time(scenes, tmp_path):
     task = task_of(cube_of("LCF"), scenes)
     store = EfficacyStore.below(tmp_path)
-    first, again = (
-        composite_windows(task, lambda window, image: None, store=store) for _ in range(2)
-    )
+    first, again = (composite_windows(task, drop, store=store) for _ in range(2))
     assert again.blocks_read == first.blocks_read
 
 
@@ -237,7 +240,7 @@ class TestStore:
     def test_known_efficacy_spares_a_look(self, task, tmp_path):
         store = EfficacyStore.below(tmp_path)
         for _ in range(2):
-            tally = composite_windows(task, lambda window, image: None, store=store)
+            tally = composite_windows(task, drop, store=store)
         quality = 3 * np.prod(SHAPE)
         assert tally.bytes_read == quality + 4 * 2 * np.prod(SHAPE)
 
@@ -264,7 +267,7 @@ class TestStore:
     def test_a_scene_written_anew_is_looked_at_anew(self, task, tmp_path):
         composite_tile(task, store=EfficacyStore.below(tmp_path))
         quality = task.scenes[1].source("CMASK").href.removeprefix("file://")
-        with open(quality, "ab") as file:
+        with Path(quality).open("ab") as file:
             file.write(b"\0")
         found = [k.n_clear for k in self.known(task, tmp_path)]
         assert [n is None for n in found] == [False, True, False]
@@ -299,7 +302,9 @@ def test_dilation_reaches_over_windows(scenes):
 def test_a_coarser_cube_takes_pixels_not_overviews(tmp_path):
     """Overviews of a mask may hold codes that the mask has not; a coarser target must not."""
     cube = cube_of("LCF", cube_at(30, 25))
-    grid = GeoBox((30 * 8, 25 * 8), cube.geobox(TILE).affine * cube.geobox(TILE).affine.scale(1 / 8), cube.geobox(TILE).crs)  # fmt: skip # noqa: E501
+    target = cube.geobox(TILE)
+    finer = target.affine * target.affine.scale(1 / 8)
+    grid = GeoBox((30 * 8, 25 * 8), finer, target.crs)
 
     def cubic(path, pixels, geobox, *, nodata):
         with rasterio.open(
