@@ -7,7 +7,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import unquote, urlparse
 
 import numpy as np
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from odc_bdc.cog import Window
     from odc_bdc.planning import BandSource
 
+Place: TypeAlias = tuple[int, int]
+"""Row and column."""
+
 _ALIGNED = 1e-3
 """A shift between two pixel grids, in pixels, that is taken for rounding of their coordinates."""
 
@@ -36,6 +39,9 @@ OPEN_FILES = 400
 """Files that are kept open by all readers of a tile; systems allow a process 1024."""
 
 _LOCKS = 64
+
+_RASTERS = 4
+"""Rasters of which positions are kept: four for each pixel of a window take 64 bytes."""
 
 _AT_ONCE = 1 << 24
 """Source pixels that are warped at once."""
@@ -55,8 +61,13 @@ class SourceFile:
 
     Attributes
     ----------
-    geobox
-        Its pixel grid.
+    shape
+        Rows and columns.
+    raster
+        The pixels of its CRS that it is a part of: those of all scenes of one CRS and resolution,
+        if they lie on each other, whatever each covers.
+    place
+        Row and column of its first pixel in `raster`.
     corner
         Row and column of the tile's corner in the file, where pixels lie on each other; None where
         they do not.
@@ -70,8 +81,10 @@ class SourceFile:
     band: int
     dtype: np.dtype[Any]
     nodata: float | None
-    geobox: GeoBox
-    corner: tuple[int, int] | None
+    shape: tuple[int, int]
+    raster: GeoBox
+    place: Place
+    corner: Place | None
     blocks: BlockFile | None
     block_shape: tuple[int, int]
 
@@ -88,7 +101,7 @@ class SourceFiles:
     def __init__(self, geobox: GeoBox) -> None:
         self.geobox = geobox
         self._known: dict[tuple[str, int], SourceFile] = {}
-        self._grids: dict[Any, tuple[GeoBox, tuple[int, int] | None]] = {}
+        self._grids: dict[Any, tuple[GeoBox, Place, Place | None]] = {}
         self._locks = [Lock() for _ in range(_LOCKS)]
 
     def get(self, source: BandSource) -> SourceFile:
@@ -115,13 +128,17 @@ class SourceFiles:
         key = src.crs, src.transform, src.shape
         if key not in self._grids:
             grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
-            self._grids[key] = grid, _corner(grid, self.geobox)
+            self._grids[key] = *_raster(grid), _corner(grid, self.geobox)
+        raster, place, corner = self._grids[key]
         return SourceFile(
             path,
             band,
             np.dtype(src.dtypes[band - 1]),
             src.nodata,
-            *self._grids[key],
+            src.shape,
+            raster,
+            place,
+            corner,
             block_file(src, band),
             src.block_shapes[band - 1],
         )
@@ -206,7 +223,7 @@ class SourceReader:
         nodata = known.nodata if file.nodata is None else file.nodata
         if file.corner is None:
             out.fill(fill)
-            where = self._where(file.geobox, window)
+            where = self._where(file.raster, window)
             self._warp(file, where, resampling, out, nodata=nodata, fill=fill)
         else:
             row, column = (at + part.start for at, part in zip(file.corner, window, strict=True))
@@ -216,11 +233,14 @@ class SourceReader:
         return out
 
     def _where(self, source: GeoBox, window: Window) -> Positions:
-        """Give positions in a source; those of a window serve all bands and scenes of a grid."""
-        known = self._positions.get(source)
+        """Give positions in a raster; those of a window serve all bands and scenes of it."""
+        known = self._positions.pop(source, None)
         if known is None or known[0] != window:
             known = window, positions(source, self._files.geobox, window)
-            self._positions[source] = known
+        # The one used last comes last, and the first goes.
+        self._positions[source] = known
+        if len(self._positions) > _RASTERS:
+            del self._positions[next(iter(self._positions))]
         return known[1]
 
     def _copy(
@@ -228,7 +248,7 @@ class SourceReader:
     ) -> None:
         """Read what lies on the same pixels, from a row and column of the file on."""
         (row, column), (rows, columns) = corner, out.shape
-        height, width = file.geobox.shape
+        height, width = file.shape
         r0, r1 = max(0, row), min(height, row + rows)
         c0, c1 = max(0, column), min(width, column + columns)
         if (r1 - r0, c1 - c0) == out.shape and file.dtype == out.dtype:
@@ -250,8 +270,9 @@ class SourceReader:
         fill: float,
     ) -> None:
         """Read what a part of the tile looks at, in pieces if that is much."""
-        height, width = file.geobox.shape
-        window = where.touched(resampling, (height, width))
+        (row, column), (height, width) = file.place, file.shape
+        extent = slice(row, row + height), slice(column, column + width)
+        window = where.touched(resampling, extent)
         size = math.prod(part.stop - part.start for part in window)
         if not size:
             return
@@ -264,8 +285,12 @@ class SourceReader:
                     file, where.part(piece), resampling, out[piece], nodata=nodata, fill=fill
                 )
             return
-        pixels = self._pixels(file, window).astype(out.dtype, copy=False)
         corner = window[0].start, window[1].start
+        rows, columns = (
+            slice(part.start - first, part.stop - first)
+            for part, first in zip(window, file.place, strict=True)
+        )
+        pixels = self._pixels(file, (rows, columns)).astype(out.dtype, copy=False)
         resample(pixels, corner, where, out, resampling, nodata=nodata, fill=fill)
 
     def _pixels(
@@ -307,7 +332,17 @@ def _local(href: str) -> str:
     return unquote(parts.path) if parts.scheme == "file" else href
 
 
-def _corner(source: GeoBox, target: GeoBox) -> tuple[int, int] | None:
+def _raster(source: GeoBox) -> tuple[GeoBox, Place]:
+    """Give the raster that a grid is a part of, and row and column of its first pixel there."""
+    a = source.affine
+    # The CRS's origin in pixels of the grid, split into whole pixels and the rest.
+    across, down = ~Affine(a.a, a.b, 0, a.d, a.e, 0) * (a.c, a.f)
+    column, row = math.floor(across + _ALIGNED), math.floor(down + _ALIGNED)
+    rest = Affine.translation(round(across - column, 6), round(down - row, 6))
+    return GeoBox((1, 1), Affine(a.a, a.b, 0, a.d, a.e, 0) * rest, source.crs), (row, column)
+
+
+def _corner(source: GeoBox, target: GeoBox) -> Place | None:
     """Give row and column of the target's corner in the source, None if pixel grids differ."""
     if source.crs != target.crs:
         return None

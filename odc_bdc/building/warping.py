@@ -36,7 +36,7 @@ _REACH = {"nearest": 0.0, "bilinear": 1.0, "cubic": 2.0, "average": 0.5, "mode":
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Where the centres of target pixels lie in a source, in its pixels from its corner.
+    """Where the centres of target pixels lie in a source, in its pixels from its first corner.
 
     Attributes
     ----------
@@ -54,16 +54,21 @@ class Positions:
         """Give a window of the pixels."""
         return Positions(self.x[window], self.y[window], self.scale)
 
-    def touched(self, resampling: str, shape: tuple[int, int]) -> Window:
-        """Give the rows and columns of a source of some shape that a resampling looks at."""
+    def touched(self, resampling: str, extent: Window) -> Window:
+        """Give the rows and columns that a resampling looks at, of those that the source has."""
         found = []
-        for at, size, scale in zip((self.y, self.x), shape, self.scale[::-1], strict=True):
+        for at, whole, scale in zip((self.y, self.x), extent, self.scale[::-1], strict=True):
             known = at[np.isfinite(at)]
             if not known.size:
                 return slice(0, 0), slice(0, 0)
             reach = _REACH[resampling] * scale + 1
             start, stop = math.floor(known.min() - reach), math.ceil(known.max() + reach)
-            found.append(slice(max(0, min(size, start)), max(0, min(size, stop))))
+            found.append(
+                slice(
+                    max(whole.start, min(whole.stop, start)),
+                    max(whole.start, min(whole.stop, stop)),
+                )
+            )
         return found[0], found[1]
 
 

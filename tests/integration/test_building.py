@@ -150,6 +150,31 @@ def test_warped_scenes_do_not_depend_on_windows(foreign, tmp_path, function):
         assert_same(composite_tile(task, block=block, threads=threads, store=store), wanted)
 
 
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic"])
+def test_what_a_scene_covers_does_not_move_its_pixels(tmp_path, resampling):
+    """Scenes of one raster share positions, though each begins and ends elsewhere."""
+    cube = cube_of("MED")
+    grid = utm_grid(cube, 60.0, 1000.0)
+    rows, columns = grid.shape
+    bands = random_scene(np.random.default_rng(8), grid.shape, cube.measurements)
+    inner = slice(7, rows - 11), slice(13, columns - 5)
+    crop = {name: band[inner] for name, band in bands.items()}
+    when = datetime(2020, 1, 3, tzinfo=UTC)
+    scenes = [
+        write_scene(tmp_path, cube, when, grid, bands, label="whole"),
+        write_scene(tmp_path, cube, when, grid[inner], crop, label="part"),
+    ]
+    files = reading.SourceFiles(cube.geobox(TILE))
+    known = [files.get(scene.source("BAND15")) for scene in scenes]
+    assert known[0].raster == known[1].raster
+    assert np.subtract(known[1].place, known[0].place).tolist() == [7, 13]
+    window = tuple(slice(0, size) for size in SHAPE)
+    with reading.SourceReader(files) as reader:
+        whole, part = (reader.read(s.source("BAND15"), resampling, window) for s in scenes)
+    assert (whole != -9999).any()
+    np.testing.assert_array_equal(part, whole)
+
+
 @pytest.mark.parametrize("function", ["MED", "LCF", "IDT", "MAXNDVI"])
 def test_without_imagecodecs_the_pixels_are_the_same(scenes, foreign, monkeypatch, function):
     tasks = [task_of(cube_of(function), some) for some in (scenes, foreign)]

@@ -236,4 +236,4 @@ def test_places_that_a_crs_does_not_know_stay_empty():
     window = tuple(slice(0, n) for n in nowhere.shape)
     where = positions(source, nowhere, window)
     assert not np.isfinite(where.x).any()
-    assert where.touched("bilinear", tuple(source.shape)) == (slice(0, 0), slice(0, 0))
+    assert where.touched("bilinear", (slice(0, 9), slice(0, 9))) == (slice(0, 0), slice(0, 0))
