@@ -194,7 +194,6 @@ def test_pixels_are_nearly_those_of_gdal(name, resampling):
         dst_crs=TARGET.crs.to_wkt(),
         dst_nodata=-9999,
         resampling=Resampling[resampling],
-        tolerance=0.0,
         XSCALE=1,
         YSCALE=1,
     )
@@ -202,7 +201,7 @@ def test_pixels_are_nearly_those_of_gdal(name, resampling):
     if resampling == "nearest":
         assert (found == wanted).mean() > 0.995
     else:
-        # GDAL sums in single precision, so that what lies near a half may be rounded otherwise.
+        # GDAL interpolates positions along lines; of so few pixels that is good to a thousandth.
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1)
 
 
