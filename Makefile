@@ -57,6 +57,7 @@ docs: $(READY)  ## HTML documentation in site/
 bench: $(READY)  ## benchmarks: time and memory of composite, build and indexing, as ratios
 	$(BIN)/python tests/benchmarks/composite.py
 	$(BIN)/python tests/benchmarks/kernels.py
+	$(BIN)/python tests/benchmarks/building.py
 	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
 	$(BIN)/python -W ignore tests/benchmarks/many.py
 

@@ -2,44 +2,194 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import unquote, urlparse
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio.enums import Resampling
+from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.warp import reproject
-from rasterio.windows import Window
+from rasterio.windows import Window as RasterWindow
 
+from odc_bdc.building.blocks import BlockFile, block_file
+from odc_bdc.building.warping import Positions, positions, resample
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.grid import normalise_crs
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
+    from types import TracebackType
 
-    from odc.geo.geobox import GeoBox
-
+    from odc_bdc.cog import Window
     from odc_bdc.planning import BandSource
+
+Place: TypeAlias = tuple[int, int]
+"""Row and column."""
 
 _ALIGNED = 1e-3
 """A shift between two pixel grids, in pixels, that is taken for rounding of their coordinates."""
 
+OPEN_FILES = 400
+"""Files that are kept open by all readers of a tile; systems allow a process 1024."""
 
-class SourceReader:
-    """Reads windows of the bands of scenes; keeps files open until its `ExitStack` closes them.
+_LOCKS = 64
 
-    Not for use by several threads at once.
+_RASTERS = 4
+"""Rasters of which positions are kept: four for each pixel of a window take 64 bytes."""
+
+_AT_ONCE = 1 << 24
+"""Source pixels that are warped at once."""
+
+GDAL_OPTIONS = {
+    # Each block is read once, or nearly so.
+    "GDAL_CACHEMAX": 64,
+    # Do not look for files beside a scene's.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}
+"""How GDAL is to be set where many windows are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """What is known of one band of a file, and need not be asked again.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns.
+    raster
+        The pixels of its CRS that it is a part of: those of all scenes of one CRS and resolution,
+        if they lie on each other, whatever each covers.
+    place
+        Row and column of its first pixel in `raster`.
+    corner
+        Row and column of the tile's corner in the file, where pixels lie on each other; None where
+        they do not.
+    blocks
+        How to read it without GDAL; None if that cannot be.
+    block_shape
+        Rows and columns.
     """
 
-    def __init__(self, files: ExitStack) -> None:
-        self._files = files
-        self._open: dict[str, Any] = {}
+    path: str
+    band: int
+    dtype: np.dtype[Any]
+    nodata: float | None
+    shape: tuple[int, int]
+    raster: GeoBox
+    place: Place
+    corner: Place | None
+    blocks: BlockFile | None
+    block_shape: tuple[int, int]
 
-    def read(self, source: BandSource, resampling: str, geobox: GeoBox) -> npt.NDArray[Any]:
-        """Read one band on a pixel grid.
+
+class SourceFiles:
+    """The files of the scenes of a tile, each of which is described once; for all threads.
+
+    Parameters
+    ----------
+    geobox
+        Pixel grid of the tile.
+    """
+
+    def __init__(self, geobox: GeoBox) -> None:
+        self.geobox = geobox
+        self._known: dict[tuple[str, int], SourceFile] = {}
+        self._grids: dict[Any, tuple[GeoBox, Place, Place | None]] = {}
+        self._locks = [Lock() for _ in range(_LOCKS)]
+
+    def get(self, source: BandSource) -> SourceFile:
+        """Describe a file.
+
+        Raises
+        ------
+        SceneError
+            If it cannot be opened.
+        """
+        key = _local(source.href), source.band
+        # Two threads that want different files do not wait for each other.
+        with self._locks[hash(key) % _LOCKS]:
+            if key not in self._known:
+                try:
+                    with rasterio.open(key[0]) as src:
+                        self._known[key] = self._described(src, *key)
+                except (RasterioError, IndexError, InvalidValueError) as e:
+                    # The last is of a file that is cut before its CRS.
+                    raise _unreadable(key[0], e) from e
+            return self._known[key]
+
+    def _described(self, src: Any, path: str, band: int) -> SourceFile:
+        # Scenes share their grid, and a CRS takes a while to be compared.
+        key = src.crs, src.transform, src.shape
+        if key not in self._grids:
+            grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
+            self._grids[key] = *_raster(grid), _corner(grid, self.geobox)
+        raster, place, corner = self._grids[key]
+        return SourceFile(
+            path,
+            band,
+            np.dtype(src.dtypes[band - 1]),
+            src.nodata,
+            src.shape,
+            raster,
+            place,
+            corner,
+            block_file(src, band),
+            src.block_shapes[band - 1],
+        )
+
+
+class SourceReader:
+    """Reads windows of the bands of scenes on the pixel grid of a tile.
+
+    Keeps some files open. As a context manager it closes them. Not for use by several threads at
+    once.
+
+    Parameters
+    ----------
+    files
+        Shared by the readers of a tile.
+    limit
+        How many files may be open.
+    """
+
+    def __init__(self, files: SourceFiles, limit: int = OPEN_FILES) -> None:
+        self._files, self._limit = files, limit
+        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._positions: dict[GeoBox, tuple[Window, Positions]] = {}
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._open:
+            with suppress(RasterioError):
+                self._open.popitem()[1].close()
+
+    def read(
+        self,
+        source: BandSource,
+        resampling: str,
+        window: Window,
+        out: npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Read one band on the tile's pixel grid.
 
         Parameters
         ----------
@@ -47,14 +197,18 @@ class SourceReader:
             The file and its band; its encoding says dtype and nodata of the result.
         resampling
             As of `odc_bdc.cube.Measurement`.
-        geobox
-            Pixels wanted. Those outside of the file become nodata, or 0 where there is none.
+        window
+            Rows and columns of the tile. Those outside of the file become nodata, or 0 where there
+            is none.
+        out
+            (y, x), to be filled if it is of the file's dtype.
 
         Returns
         -------
         numpy.ndarray
             (y, x). Values as stored where the file is on the same pixel grid, else warped by the
-            resampling, in which nodata takes no part.
+            resampling (`odc_bdc.building.warping.resample`), always from the file's own pixels,
+            never from its overviews.
 
         Raises
         ------
@@ -63,27 +217,115 @@ class SourceReader:
         """
         known = source.encoding
         fill = known.nodata or 0
-        out = np.full(tuple(geobox.shape), fill, dtype=known.dtype)
-        path = _local(source.href)
-        try:
-            src = self._dataset(path)
-            nodata = known.nodata if src.nodata is None else src.nodata
-            window = _window(src, geobox)
-            if window is None:
-                _warp(src, source, out, geobox, resampling, nodata=nodata)
-            else:
-                _copy(src, source.band, out, window)
-                if nodata is not None and nodata != fill:
-                    out[out == nodata] = fill
-        except (RasterioError, InvalidValueError) as e:  # the latter of a file cut before its CRS
-            reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-            raise SceneError(f"{path}: cannot be read: {reason}") from e
+        if out is None or out.dtype != known.dtype:
+            rows, columns = (part.stop - part.start for part in window)
+            out = np.empty((rows, columns), known.dtype)
+        file = self._files.get(source)
+        nodata = known.nodata if file.nodata is None else file.nodata
+        if file.corner is None:
+            out.fill(fill)
+            where = self._where(file.raster, window)
+            self._warp(file, where, resampling, out, nodata=nodata, fill=fill)
+        else:
+            row, column = (at + part.start for at, part in zip(file.corner, window, strict=True))
+            self._copy(file, (row, column), out, fill=fill)
+            if nodata is not None and nodata != fill:
+                out[out == nodata] = fill
         return out
+
+    def _where(self, source: GeoBox, window: Window) -> Positions:
+        """Give positions in a raster; those of a window serve all bands and scenes of it."""
+        known = self._positions.pop(source, None)
+        if known is None or known[0] != window:
+            known = window, positions(source, self._files.geobox, window)
+        # The one used last comes last, and the first goes.
+        self._positions[source] = known
+        if len(self._positions) > _RASTERS:
+            del self._positions[next(iter(self._positions))]
+        return known[1]
+
+    def _copy(
+        self, file: SourceFile, corner: tuple[int, int], out: npt.NDArray[Any], *, fill: float
+    ) -> None:
+        """Read what lies on the same pixels, from a row and column of the file on."""
+        (row, column), (rows, columns) = corner, out.shape
+        height, width = file.shape
+        r0, r1 = max(0, row), min(height, row + rows)
+        c0, c1 = max(0, column), min(width, column + columns)
+        if (r1 - r0, c1 - c0) == out.shape and file.dtype == out.dtype:
+            self._pixels(file, (slice(r0, r1), slice(c0, c1)), out)
+            return
+        out.fill(fill)
+        if r0 < r1 and c0 < c1:
+            pixels = self._pixels(file, (slice(r0, r1), slice(c0, c1)))
+            out[r0 - row : r1 - row, c0 - column : c1 - column] = pixels
+
+    def _warp(
+        self,
+        file: SourceFile,
+        where: Positions,
+        resampling: str,
+        out: npt.NDArray[Any],
+        *,
+        nodata: float | None,
+        fill: float,
+    ) -> None:
+        """Read what a part of the tile looks at, in pieces if that is much."""
+        (row, column), (height, width) = file.place, file.shape
+        extent = slice(row, row + height), slice(column, column + width)
+        window = where.touched(resampling, extent)
+        size = math.prod(part.stop - part.start for part in window)
+        if not size:
+            return
+        if size > _AT_ONCE and out.size > 1:
+            axis = int(np.argmax(out.shape))
+            half = out.shape[axis] // 2
+            for part in (slice(0, half), slice(half, None)):
+                piece: Window = (part, slice(None)) if axis == 0 else (slice(None), part)
+                self._warp(
+                    file, where.part(piece), resampling, out[piece], nodata=nodata, fill=fill
+                )
+            return
+        corner = window[0].start, window[1].start
+        rows, columns = (
+            slice(part.start - first, part.stop - first)
+            for part, first in zip(window, file.place, strict=True)
+        )
+        pixels = self._pixels(file, (rows, columns)).astype(out.dtype, copy=False)
+        resample(pixels, corner, where, out, resampling, nodata=nodata, fill=fill)
+
+    def _pixels(
+        self, file: SourceFile, window: Window, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read a window of a file that lies within it."""
+        (r0, r1), (c0, c1) = ((part.start, part.stop) for part in window)
+        if out is None:
+            out = np.empty((r1 - r0, c1 - c0), file.dtype)
+        self.bytes += out.nbytes
+        if file.blocks is not None:
+            file.blocks.read(window, out)
+            return out
+        try:
+            src = self._dataset(file.path)
+            found: npt.NDArray[Any] = src.read(
+                file.band, window=RasterWindow(c0, r0, c1 - c0, r1 - r0), out=out
+            )
+        except RasterioError as e:
+            raise _unreadable(file.path, e) from e
+        return found
 
     def _dataset(self, path: str) -> Any:
         if path not in self._open:
-            self._open[path] = self._files.enter_context(rasterio.open(path))
+            if len(self._open) >= self._limit:
+                self._open.popitem(last=False)[1].close()
+            self._open[path] = rasterio.open(path)
+        self._open.move_to_end(path)
         return self._open[path]
+
+
+def _unreadable(path: str, error: Exception) -> SceneError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return SceneError(f"{path}: cannot be read: {reason}")
 
 
 def _local(href: str) -> str:
@@ -91,46 +333,23 @@ def _local(href: str) -> str:
     return unquote(parts.path) if parts.scheme == "file" else href
 
 
-def _window(src: Any, geobox: GeoBox) -> tuple[int, int] | None:
-    """Give row and column of the geobox's corner in the file, None if pixel grids differ."""
-    if normalise_crs(src.crs) != geobox.crs:
+def _raster(source: GeoBox) -> tuple[GeoBox, Place]:
+    """Give the raster that a grid is a part of, and row and column of its first pixel there."""
+    a = source.affine
+    # The CRS's origin in pixels of the grid, split into whole pixels and the rest.
+    across, down = ~Affine(a.a, a.b, 0, a.d, a.e, 0) * (a.c, a.f)
+    column, row = math.floor(across + _ALIGNED), math.floor(down + _ALIGNED)
+    rest = Affine.translation(round(across - column, 6), round(down - row, 6))
+    return GeoBox((1, 1), Affine(a.a, a.b, 0, a.d, a.e, 0) * rest, source.crs), (row, column)
+
+
+def _corner(source: GeoBox, target: GeoBox) -> Place | None:
+    """Give row and column of the target's corner in the source, None if pixel grids differ."""
+    if source.crs != target.crs:
         return None
-    step = ~src.transform * geobox.affine
+    step = ~source.affine * target.affine
     near = Affine.translation(round(step.c), round(step.f))
-    rows, columns = geobox.shape
+    rows, columns = target.shape
     corners = [(0, 0), (columns, rows)]
     shift = max(abs(a - b) for c in corners for a, b in zip(step * c, near * c, strict=True))
     return (round(step.f), round(step.c)) if shift < _ALIGNED else None
-
-
-def _copy(src: Any, band: int, out: npt.NDArray[Any], corner: tuple[int, int]) -> None:
-    (row, column), (rows, columns) = corner, out.shape
-    r0, r1 = max(0, row), min(src.height, row + rows)
-    c0, c1 = max(0, column), min(src.width, column + columns)
-    if r0 >= r1 or c0 >= c1:
-        return
-    pixels = src.read(band, window=Window(c0, r0, c1 - c0, r1 - r0))
-    out[r0 - row : r1 - row, c0 - column : c1 - column] = pixels
-
-
-def _warp(
-    src: Any,
-    source: BandSource,
-    out: npt.NDArray[Any],
-    geobox: GeoBox,
-    resampling: str,
-    *,
-    nodata: float | None,
-) -> None:
-    reproject(
-        rasterio.band(src, source.band),
-        out,
-        src_nodata=nodata,
-        dst_nodata=source.encoding.nodata,
-        dst_transform=geobox.affine,
-        # Both sides as WKT of one library: rasterio and pyproj know different EPSG tables.
-        src_crs=normalise_crs(src.crs).to_wkt(),
-        dst_crs=geobox.crs.to_wkt(),
-        resampling=Resampling[resampling],
-        init_dest_nodata=source.encoding.nodata is not None,
-    )

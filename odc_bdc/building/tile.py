@@ -1,52 +1,59 @@
-"""The composite of one task: read by windows, all times at once."""
+"""The image of one task, window by window: only what it takes is decoded."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeAlias
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 
-from odc_bdc.building.reading import SourceReader
+from odc_bdc.building.choosing import order_of_choice, strategy, try_in_order
+from odc_bdc.building.efficacy import EfficacyStore, TileKnowledge
+from odc_bdc.building.observing import Look, ObservationReader, blaming, how_to_composite
+from odc_bdc.building.reading import GDAL_OPTIONS, OPEN_FILES, SourceFiles, SourceReader
+from odc_bdc.building.windows import window_shape, windows
 from odc_bdc.compositing import (
-    CompositeBlock,
     composite_block,
-    convert_encoding,
     dated_order,
     efficacy,
     index_pixels,
-    load_mask,
-    needs_classes,
-    recode_quality,
     scene_order,
 )
-from odc_bdc.compositing.checking import CLASSES
-from odc_bdc.errors import SceneError, UnreadableSceneError
-from odc_bdc.quality import CLEAR, dilate
+from odc_bdc.quality import CLEAR, NODATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from odc_bdc.cog import Window
+    from odc_bdc.planning import CompositeTask
 
-    from odc.geo.geobox import GeoBox
-
-    from odc_bdc.cube import CubeSpec
-    from odc_bdc.planning import CompositeTask, SceneRef
-    from odc_bdc.quality import QualityPolicy
-
-_BLOCK = 1024
+Bands = dict[str, npt.NDArray[Any]]
+T = TypeVar("T")
+_COUNT_LIMIT = 255
 
 
-def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt.NDArray[Any]]:
-    """Compute the image of a task.
+def composite_tile(
+    task: CompositeTask,
+    *,
+    block: int | None = None,
+    threads: int = 1,
+    store: EfficacyStore | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Compute the image of a task in memory.
 
     Parameters
     ----------
     task
-        Tile, period and scenes. Scenes of one day (UTC) are mosaicked first: later ones overwrite
-        earlier ones wherever they have data in all bands.
-    block
-        Side of the windows that are computed at once; the result does not depend on it.
+        Tile, period and scenes. Scenes of one day (UTC) and satellite are joined first: later ones
+        overwrite earlier ones wherever they have data in all bands.
+    block, threads, store
+        As of `composite_windows`.
 
     Returns
     -------
@@ -58,154 +65,357 @@ def composite_tile(task: CompositeTask, *, block: int = _BLOCK) -> dict[str, npt
     UnreadableSceneError
         If a file of a scene cannot be read.
     """
-    cube, geobox = task.cube, task.geobox
-    out = {
-        m.name: np.full(tuple(geobox.shape), m.missing or 0, dtype=m.dtype) for m in cube.outputs
-    }
-    passes = task.observations
-    how = _how(cube)
-    numbers = {source.product: cube.datasource(source) for source in cube.sources}
-    days = [group[0].datetime.timetuple().tm_yday for group in passes]
-    satellites = [numbers[group[0].product] for group in passes]
-    with ExitStack() as files:
-        tile = _TileReader(cube, geobox, SourceReader(files))
-        order = _order(task, passes, tile, block)
-        for window in _windows(geobox, block):
-            mosaics = [tile.mosaic(group, tile.names, window) for group in passes]
-            stacks = {name: np.stack([m[name] for m in mosaics]) for name in tile.names}
-            quality, classes = stacks.pop(cube.quality.band), stacks.pop(CLASSES, None)
-            image = composite_block(
-                stacks,
-                quality,
-                how,
-                days_of_year=days,
-                order=order,
-                datasources=satellites,
-                classes=classes,
-            ).by_name()
-            image |= {i.measurement.name: index_pixels(image, cube, i) for i in cube.indices}
-            for name, array in out.items():
-                array[window] = image[name]
+    shape = tuple(task.geobox.shape)
+    out = {m.name: np.empty(shape, dtype=m.dtype) for m in task.cube.outputs}
+
+    def receive(window: Window, image: Bands) -> None:
+        for name, array in out.items():
+            array[window] = image[name]
+
+    composite_windows(task, receive, block=block, threads=threads, store=store)
     return out
 
 
-def _how(cube: CubeSpec) -> CompositeBlock:
-    scales = {m.name: (m.scale or 1.0, m.offset or 0.0) for m in cube.measurements}
-    return CompositeBlock(
-        cube.function,
-        cube.quality,
-        {m.name: m.nodata for m in cube.measurements},
-        cube.rounding,
-        cube.common,
-        scales,
-        load_mask(cube.mask),
-    )
+@dataclass(slots=True)
+class Tally:
+    """What was done for an image.
+
+    Attributes
+    ----------
+    scenes
+        Ids of scenes of which a band was read; the quality band is read of all.
+    blocks_read, blocks_skipped
+        Windows of a band of an observation that were decoded, and that needed not be.
+    bytes_read
+        Of decoded pixels, quality included.
+    seconds
+        By step, ``read``, ``composite`` and ``write``, of all threads together.
+    seen, clear
+        Pixels that any observation saw, and that any saw clear.
+    n_clear
+        int64: clear pixels of each observation, by its quality.
+    """
+
+    scenes: set[UUID] = field(default_factory=set)
+    blocks_read: int = 0
+    blocks_skipped: int = 0
+    bytes_read: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    seen: int = 0
+    clear: int = 0
+    n_clear: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    def add(self, other: Tally) -> None:
+        """Add what another did."""
+        self.scenes |= other.scenes
+        self.n_clear = self.n_clear + other.n_clear
+        for name in ("blocks_read", "blocks_skipped", "bytes_read", "seen", "clear"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for step, seconds in other.seconds.items():
+            self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Take the time of a step."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            more = time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + more
 
 
-def _order(
-    task: CompositeTask, passes: Sequence[Sequence[SceneRef]], tile: _TileReader, block: int
-) -> npt.NDArray[np.intp]:
-    """Order the observations as the cube's function wants, by efficacy over the whole tile."""
-    cube, geobox = task.cube, task.geobox
-    times = np.array([group[0].datetime.replace(tzinfo=None) for group in passes], "datetime64[ns]")
-    order = dated_order(cube.function, times, task.period)
-    if order is not None:
-        return order
-    n_clear = np.zeros(len(passes), dtype=np.int64)
-    for window in _windows(geobox, block):
-        for i, group in enumerate(passes):
-            # Where a day has one scene its quality band alone tells; mosaics need the bands too.
-            names = tile.quality_names if len(group) == 1 else tile.names
-            n_clear[i] += tile.count_clear(tile.mosaic(group, names, window))
-    rows, columns = geobox.shape
-    return scene_order(efficacy(n_clear, rows * columns), times)
+def composite_windows(
+    task: CompositeTask,
+    receive: Callable[[Window, Bands], None],
+    *,
+    block: int | None = None,
+    threads: int = 1,
+    store: EfficacyStore | None = None,
+) -> Tally:
+    """Compute the image of a task window by window.
+
+    Parameters
+    ----------
+    task
+        As of `composite_tile`.
+    receive
+        Called with each window and its arrays (y, x) by name, in any order and from several
+        threads. The arrays are its to keep.
+    block
+        Side of the windows in pixels; None fits them to files and memory. The image does not depend
+        on it.
+    threads
+        How many windows are worked at. Each takes up to 256 MB.
+    store
+        Where what is found out of scenes is looked up and kept.
+
+    Raises
+    ------
+    UnreadableSceneError
+        If a file of a scene cannot be read.
+    OSError
+        If the store cannot be written.
+    """
+    with rasterio.Env(**GDAL_OPTIONS), _Tile(task, threads, store) as tile:
+        shape = (block, block) if block else tile.window_shape()
+        whole = list(windows(tile.shape, shape))
+        order = tile.order(whole)
+        total = Tally()
+        for tally in tile.each(whole, lambda worker, w: worker.composite(w, order, receive)):
+            total.add(tally)
+        tile.finish(total)
+    return total
 
 
-class _TileReader:
-    """Reads windows of a tile: the scenes of a pass joined, in the cube's terms."""
+class _Tile:
+    """What all windows of a tile share, and the workers."""
 
-    def __init__(self, cube: CubeSpec, geobox: GeoBox, reader: SourceReader) -> None:
-        self._cube, self._geobox, self._reader = cube, geobox, reader
-        self._measurements = {m.name: m for m in cube.measurements}
-        self._sources = {source.product: source for source in cube.sources}
-        self._margin = max(source.quality.margin for source in cube.sources)
-        extra = (CLASSES,) if needs_classes(cube) else ()
-        self.quality_names = (cube.quality.band, *extra)
-        self.names = (*self._measurements, *extra)
+    def __init__(self, task: CompositeTask, threads: int, store: EfficacyStore | None) -> None:
+        self.cube, self.geobox = task.cube, task.geobox
+        self.shape: tuple[int, int] = tuple(self.geobox.shape)
+        self.passes = task.observations
+        self.files = SourceFiles(self.geobox)
+        self.how = how_to_composite(self.cube)
+        self.strategy = strategy(self.cube)
+        self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))
+        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store)
+        numbers = {source.product: self.cube.datasource(source) for source in self.cube.sources}
+        first = [group[0] for group in self.passes]
+        self.days = np.array([scene.datetime.timetuple().tm_yday for scene in first])
+        self.satellites = np.array([numbers[scene.product] for scene in first])
+        self._times = np.array(
+            [scene.datetime.replace(tzinfo=None) for scene in first], "datetime64[ns]"
+        )
+        self._period, self._threads = task.period, threads
+        self._workers: list[_Worker] = []
+        self._own = threading.local()
+        # It starts no thread before there is work.
+        self._pool = ThreadPoolExecutor(threads)
 
-    def mosaic(
-        self, group: Sequence[SceneRef], names: Sequence[str], window: Window
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Join the scenes of a pass: later ones overwrite earlier ones where they have data."""
-        wide, inner = _widened(window, self._margin, tuple(self._geobox.shape))
-        out: dict[str, npt.NDArray[Any]] = {}
-        for scene in group:
-            try:
-                pixels = {name: self._read(scene, name, self._geobox[wide]) for name in names}
-            except SceneError as e:
-                raise UnreadableSceneError(str(e), scene.id) from e
-            if not out:
-                out = pixels
-                continue
-            has_data = self._has_data(pixels)
-            for name in names:
-                np.copyto(out[name], pixels[name], where=has_data)
-        if CLASSES in out and self._margin:
-            margin = max(self._sources[scene.product].quality.margin for scene in group)
-            out[CLASSES] = dilate(out[CLASSES], margin)
-        return {name: array[inner] for name, array in out.items()}
+    def __enter__(self) -> Self:
+        return self
 
-    def count_clear(self, mosaic: dict[str, npt.NDArray[Any]]) -> int:
-        """Count the pixels whose quality says clear."""
-        if CLASSES in mosaic:
-            return int(np.count_nonzero(mosaic[CLASSES] == CLEAR))
-        quality = mosaic[self._cube.quality.band]
-        return int(np.count_nonzero(self._cube.quality.is_clear(quality)))
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
 
-    def _has_data(self, pixels: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        has_data = self._cube.quality.has_data(pixels[self._cube.quality.band])
-        for name, measurement in self._measurements.items():
-            nodata = measurement.nodata
-            if nodata is not None and name != self._cube.quality.band:
-                has_data = has_data & (pixels[name] != nodata)
-        return has_data
+    def each(self, whole: Iterable[Window], work: Callable[[_Worker, Window], T]) -> Iterator[T]:
+        """Do some work for each window, in threads that have a worker each; results in order."""
 
-    def _read(self, scene: SceneRef, name: str, geobox: GeoBox) -> npt.NDArray[Any]:
-        """Read a band of a scene as the cube stores it."""
-        policy = self._sources[scene.product].quality
-        if name == CLASSES:
-            return self._classes(scene, policy, geobox)
-        stored, measurement = scene.source(name), self._measurements[name]
-        pixels = self._reader.read(stored, measurement.resampling, geobox)
-        if name == self._cube.quality.band:
-            return recode_quality(pixels, policy, self._cube)
-        return convert_encoding(pixels, stored.encoding, measurement.encoding)
+        def run(window: Window) -> T:
+            if not hasattr(self._own, "worker"):
+                self._own.worker = _Worker(self, OPEN_FILES // self._threads)
+                self._workers.append(self._own.worker)
+            return work(self._own.worker, window)
 
-    def _classes(
-        self, scene: SceneRef, policy: QualityPolicy, geobox: GeoBox
-    ) -> npt.NDArray[np.uint8]:
-        """Say what a scene's own quality bands mean, before any widening."""
-        bands = (self._cube.quality.band, *policy.bands[1:])
-        codes = [self._reader.read(scene.source(band), "nearest", geobox) for band in bands]
-        return policy.classify(*codes)
+        if self._threads == 1:
+            yield from map(run, whole)
+            return
+        for future in [self._pool.submit(run, window) for window in whole]:
+            yield future.result()
 
+    def window_shape(self) -> tuple[int, int]:
+        """Give rows and columns of windows that suit the files and the memory."""
+        samples = {group[0].product: group[0] for group in self.passes}
+        files = []
+        for scene in samples.values():
+            with blaming(scene):
+                files += [self.files.get(scene.source(m.name)) for m in self.cube.measurements]
+        blocks = [file.block_shape for file in files]
+        warped = any(file.corner is None for file in files)
+        wide = warped or any(source.quality.margin for source in self.cube.sources)
+        # Besides the bands their quality, its classes, and what is worked out from them.
+        per_time = sum(np.dtype(m.dtype).itemsize for m in self.cube.measurements) + 3
+        return window_shape(self.shape, blocks, per_time * len(self.passes), wide=wide)
 
-Window: TypeAlias = tuple[slice, slice]
-"""Rows and columns of a tile."""
+    def order(self, whole: Sequence[Window]) -> npt.NDArray[np.intp]:
+        """Order the observations as the function wants, by efficacy over the whole tile."""
+        order = dated_order(self.cube.function, self._times, self._period)
+        if order is not None:
+            return order
+        unknown = [i for i in range(len(self.passes)) if self.known[i].n_clear is None]
+        if unknown:
+            counts = self.each(whole, lambda worker, window: worker.count_clear(window, unknown))
+            for i, n_clear in zip(unknown, np.sum(list(counts), axis=0).tolist(), strict=True):
+                self.known[i].n_clear = n_clear
+        n_clear = [self.known[i].n_clear for i in range(len(self.passes))]
+        return scene_order(efficacy(n_clear, self.shape[0] * self.shape[1]), self._times)
+
+    def finish(self, total: Tally) -> None:
+        """Keep what was learned."""
+        for i, n_clear in enumerate(total.n_clear.tolist()):
+            self.known[i].n_clear = n_clear
+        self.known.keep()
+        total.bytes_read = sum(worker.bytes_read for worker in self._workers)
 
 
-def _windows(geobox: GeoBox, block: int) -> Iterator[Window]:
-    rows, columns = geobox.shape
-    for y in range(0, rows, block):
-        for x in range(0, columns, block):
-            yield slice(y, min(y + block, rows)), slice(x, min(x + block, columns))
+class _Worker:
+    """Works at one window after the other; each thread has its own."""
+
+    def __init__(self, tile: _Tile, limit: int) -> None:
+        self._tile = tile
+        self._files = SourceReader(tile.files, limit)
+        self._reader = ObservationReader(tile.cube, tile.geobox, self._files)
+        self._room: dict[str, npt.NDArray[Any]] = {}
+
+    def close(self) -> None:
+        """Close its files."""
+        self._files.close()
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all pixels that were decoded."""
+        return self._files.bytes
+
+    def count_clear(self, window: Window, positions: Sequence[int]) -> list[int]:
+        """Count the pixels that the quality of some observations calls clear."""
+        passes = self._tile.passes
+        return [self._reader.look(passes[i], window).n_clear for i in positions]
+
+    def composite(
+        self, window: Window, order: npt.NDArray[np.intp], receive: Callable[[Window, Bands], None]
+    ) -> Tally:
+        """Compute a window, and hand it over."""
+        tile, tally = self._tile, Tally()
+        with tally.step("read"):
+            looks = [self._reader.look(group, window) for group in tile.passes]
+            decoded = _Decoded(tile, self._reader, looks, self._stacks(window))
+            decoded.choose(order)
+        with tally.step("composite"):
+            image = self._image(decoded, order)
+            image |= {
+                i.measurement.name: index_pixels(image, tile.cube, i) for i in tile.cube.indices
+            }
+        tally.n_clear = np.array([look.n_clear for look in looks], np.int64)
+        tally.seen = int(np.count_nonzero(image["TOTALOB"]))
+        tally.clear = int(np.count_nonzero(image["CLEAROB"]))
+        tally.scenes = {s.id for i in decoded.positions for s in looks[i].scenes}
+        bands = len(tile.cube.bands)
+        tally.blocks_read = bands * len(decoded.positions)
+        tally.blocks_skipped = bands * len(looks) - tally.blocks_read
+        with tally.step("write"):
+            receive(window, image)
+        return tally
+
+    def _image(self, decoded: _Decoded, order: npt.NDArray[np.intp]) -> Bands:
+        """Composite what is decoded, and count the observations that are not."""
+        tile, positions = self._tile, decoded.positions
+        place = {position: k for k, position in enumerate(positions)}
+        image = composite_block(
+            decoded.bands(),
+            decoded.quality(),
+            tile.how,
+            days_of_year=tile.days[positions],
+            order=[place[p] for p in order.tolist() if p in place],
+            datasources=tile.satellites[positions],
+            classes=decoded.classes(),
+        ).by_name()
+        decoded.learn(image["TOTALOB"])
+        decoded.count_others(image)
+        return image
+
+    def _stacks(self, window: Window) -> Bands:
+        """Give room for the bands of all observations of a window; it is used again and again."""
+        times = len(self._tile.passes)
+        rows, columns = (part.stop - part.start for part in window)
+        out = {}
+        for m in self._tile.cube.bands:
+            size = times * rows * columns
+            if m.name not in self._room or self._room[m.name].size < size:
+                self._room[m.name] = np.empty(size, m.dtype)
+            out[m.name] = self._room[m.name][:size].reshape(times, rows, columns)
+        return out
 
 
-def _widened(window: Window, margin: int, shape: tuple[int, ...]) -> tuple[Window, Window]:
-    """Give a window widened within the tile, and where in that the window lies."""
-    wide, inner = [], []
-    for part, size in zip(window, shape, strict=True):
-        start, stop = max(0, part.start - margin), min(size, part.stop + margin)
-        wide.append(slice(start, stop))
-        inner.append(slice(part.start - start, part.stop - start))
-    return (wide[0], wide[1]), (inner[0], inner[1])
+class _Decoded:
+    """The observations of a window that are decoded, in the order in which they were."""
+
+    def __init__(
+        self, tile: _Tile, reader: ObservationReader, looks: Sequence[Look], stacks: Bands
+    ) -> None:
+        self._tile, self._reader, self._looks, self._stacks = tile, reader, looks, stacks
+        self._has_data: dict[int, npt.NDArray[np.bool_]] = {}
+        self.positions: list[int] = []
+
+    def choose(self, order: npt.NDArray[np.intp]) -> None:
+        """Decode what the function looks at, and what must be decoded to be counted."""
+        tile, looks = self._tile, self._looks
+        if tile.strategy == "in order":
+            tried = order_of_choice(tile.cube, order).tolist()
+            try_in_order(tile.cube, looks, tried, self._data_of)
+        for i, look in enumerate(looks):
+            looked_at = tile.strategy == "all" or (tile.strategy == "clear" and look.n_clear)
+            if looked_at or (tile.counted and look.any_seen and not self._is_complete(i)):
+                self._decode(i)
+
+    def bands(self) -> Bands:
+        """Give the bands (time, y, x) by name."""
+        return {name: stack[: len(self.positions)] for name, stack in self._stacks.items()}
+
+    def quality(self) -> npt.NDArray[Any]:
+        """Give the quality (time, y, x)."""
+        if not self.positions:
+            return self._looks[0].quality[np.newaxis][:0]
+        return np.stack([self._looks[i].quality for i in self.positions])
+
+    def classes(self) -> npt.NDArray[np.uint8] | None:
+        """Give what the quality means (time, y, x), where codes alone do not say it."""
+        if self._looks[0].classes is None:
+            return None
+        return np.stack([self._looks[i].codes for i in self.positions or [0]])[
+            : len(self.positions)
+        ]
+
+    def count_others(self, image: Bands) -> None:
+        """Add the observations that are not decoded, of which the quality tells all."""
+        for i, look in enumerate(self._looks):
+            if look.any_seen and i not in self.positions:
+                for name, counts in (
+                    ("TOTALOB", look.codes != NODATA),
+                    ("CLEAROB", look.codes == CLEAR),
+                ):
+                    # Counts beyond 255 stay 255.
+                    image[name] += counts & (image[name] < _COUNT_LIMIT)
+
+    def learn(self, totalob: npt.NDArray[np.uint8]) -> None:
+        """Find out in which observations the bands have no gaps."""
+        tile = self._tile
+        open_ = [i for i in self.positions if not self._is_complete(i)]
+        if not (tile.known.is_kept and tile.counted and open_):
+            return
+        seen = np.zeros(totalob.shape, np.int64)
+        for i in self.positions:
+            seen += self._looks[i].codes != NODATA
+        all_complete = np.array_equal(np.minimum(seen, _COUNT_LIMIT), totalob)
+        for i in open_:
+            look = self._looks[i]
+            complete = all_complete or np.array_equal(self._data_of(i), look.codes != NODATA)
+            tile.known[i].learn(look.window, complete, tile.shape)
+
+    def _is_complete(self, position: int) -> bool:
+        return self._tile.known[position].is_complete(self._looks[position].window)
+
+    def _data_of(self, position: int) -> npt.NDArray[np.bool_]:
+        """Decode an observation, and tell where it has data."""
+        if position not in self._has_data:
+            look = self._looks[position]
+            self._decode(position)
+            k = self.positions.index(position)
+            bands = {name: stack[k] for name, stack in self._stacks.items()}
+            self._has_data[position] = (
+                look.codes != NODATA
+                if self._is_complete(position)
+                else self._reader.has_data(look, bands)
+            )
+        return self._has_data[position]
+
+    def _decode(self, position: int) -> None:
+        if position in self.positions:
+            return
+        k = len(self.positions)
+        self._reader.decode(
+            self._looks[position], {name: stack[k] for name, stack in self._stacks.items()}
+        )
+        self.positions.append(position)

@@ -3,7 +3,12 @@
 Nothing here knows datacube, a database or a clock.
 """
 
-from odc_bdc.compositing.block import CompositeBlock, Composited, composite_block
+from odc_bdc.compositing.block import (
+    CompositeBlock,
+    Composited,
+    composite_block,
+    observe_block,
+)
 from odc_bdc.compositing.cube import (
     composite_cube,
     harmonise,
@@ -33,6 +38,7 @@ __all__ = [
     "index_pixels",
     "load_mask",
     "needs_classes",
+    "observe_block",
     "recode_quality",
     "scene_order",
 ]

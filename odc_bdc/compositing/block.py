@@ -145,6 +145,23 @@ def composite_block(
     return replace(image, provenance=provenance, datasource=source)
 
 
+def observe_block(
+    bands: Mapping[str, Stack],
+    quality: Stack,
+    how: CompositeBlock,
+    *,
+    classes: Stack | None = None,
+    threads: int = 1,
+) -> kernels.Observed:
+    """Tell which observations `composite_block` takes for clear, and which have data.
+
+    The user's own mask does not enter. Parameters and errors as of `composite_block`.
+    """
+    codes, table = quality_codes(quality, classes, how.quality)
+    nodata = [how.nodata.get(name) for name in bands]
+    return kernels.observe(codes, table, list(bands.values()), nodata, threads=threads)
+
+
 def quality_codes(
     quality: Stack, classes: Stack | None, policy: QualityPolicy
 ) -> tuple[Stack, npt.NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ from rasterio.windows import from_bounds
 from odc_bdc.cli.scenes import scenes as command
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.grid import BDC_CRS, normalise_crs
-from odc_bdc.scenes import demo_extent, make_scenes
+from odc_bdc.scenes import demo_extent, make_scenes, making
 
 BANDS = ("BAND13", "BAND14", "BAND15", "BAND16")
 EDGE = 6003200.0  # shared by tiles 007004 and 008004 (reference/bdc.md, section 3)
@@ -250,15 +250,15 @@ def test_interrupted_run_is_completed(tmp_path):
 
 
 def test_full_disk_leaves_no_half_scene(tmp_path, monkeypatch):
-    write, written = Path.write_bytes, []
+    write, written = making.write_cog, []
 
-    def full(path, data):
+    def full(path, *args, **how):
         written.append(path)
         if len(written) > 7:  # in the second scene
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
+        write(path, *args, **how)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(making, "write_cog", full)
     with pytest.raises(SceneError, match="No space left"):
         make_scenes(tmp_path, **TINY, workers=1)
     assert len(list(tmp_path.rglob("*.tif"))) == 5

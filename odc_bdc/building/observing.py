@@ -1,0 +1,236 @@
+"""Observations of a tile: the scenes of one pass joined, in the cube's terms."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from odc_bdc.compositing import (
+    CompositeBlock,
+    convert_encoding,
+    load_mask,
+    needs_classes,
+    observe_block,
+    recode_quality,
+)
+from odc_bdc.errors import SceneError, UnreadableSceneError
+from odc_bdc.quality import CLEAR, NODATA, dilate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from odc.geo.geobox import GeoBox
+
+    from odc_bdc.building.reading import SourceReader
+    from odc_bdc.cog import Window
+    from odc_bdc.cube import CubeSpec
+    from odc_bdc.planning import SceneRef
+
+Bands = dict[str, npt.NDArray[Any]]
+
+
+def how_to_composite(cube: CubeSpec) -> CompositeBlock:
+    """Give what `composite_block` has to know of a cube."""
+    scales = {m.name: (m.scale or 1.0, m.offset or 0.0) for m in cube.measurements}
+    return CompositeBlock(
+        cube.function,
+        cube.quality,
+        {m.name: m.nodata for m in cube.measurements},
+        cube.rounding,
+        cube.common,
+        scales,
+        load_mask(cube.mask),
+    )
+
+
+@dataclass(slots=True)
+class Look:
+    """A window of an observation as its quality shows it.
+
+    Attributes
+    ----------
+    scenes
+        Those that have data in the window; the first one if none has.
+    quality
+        (y, x), in the cube's codes and dtype.
+    classes
+        uint8 (y, x), where codes alone do not say what pixels are, else None.
+    codes
+        uint8 (y, x): NODATA, SEEN or CLEAR, by quality alone.
+    n_clear
+        Number of CLEAR pixels.
+    any_seen
+        Whether there is a pixel that is not NODATA.
+    bands
+        Arrays (y, x) by name, if joining the scenes took them; else empty.
+    """
+
+    scenes: tuple[SceneRef, ...]
+    window: Window
+    quality: npt.NDArray[Any]
+    classes: npt.NDArray[np.uint8] | None
+    codes: npt.NDArray[np.uint8]
+    n_clear: int
+    any_seen: bool
+    bands: Bands = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The quality of one scene of an observation."""
+
+    scene: SceneRef
+    quality: npt.NDArray[Any]
+    classes: npt.NDArray[np.uint8] | None
+
+
+class ObservationReader:
+    """Reads windows of observations. Not for use by several threads at once."""
+
+    def __init__(self, cube: CubeSpec, geobox: GeoBox, reader: SourceReader) -> None:
+        self._cube, self._reader = cube, reader
+        self._shape: tuple[int, ...] = tuple(geobox.shape)
+        self._how = how_to_composite(cube)
+        self._quality = cube.quality_measurement
+        self._sources = {source.product: source for source in cube.sources}
+        self._margin = max(source.quality.margin for source in cube.sources)
+        self._needs_classes = needs_classes(cube)
+
+    def look(self, group: Sequence[SceneRef], window: Window) -> Look:
+        """Look at the quality of an observation.
+
+        Of several scenes later ones overwrite earlier ones where they have data in all bands, so
+        where more than one has data the bands are read too.
+
+        Raises
+        ------
+        UnreadableSceneError
+            If a file cannot be read.
+        """
+        wide, inner = _widened(window, self._margin, self._shape)
+        parts = [self._part(scene, wide) for scene in group]
+        if len(parts) > 1:
+            parts = [p for p in parts if (self._codes(p) != NODATA).any()] or parts[:1]
+        joined, bands = (parts[0], {}) if len(parts) == 1 else self._joined(parts, wide)
+        classes = joined.classes
+        if classes is not None:
+            margin = max(self._sources[scene.product].quality.margin for scene in group)
+            classes = dilate(classes, margin)[inner]
+        quality = joined.quality[inner]
+        codes = self._cube.quality.classify(quality) if classes is None else classes
+        return Look(
+            tuple(part.scene for part in parts),
+            window,
+            quality,
+            classes,
+            codes,
+            int(np.count_nonzero(codes == CLEAR)),
+            bool((codes != NODATA).any()),
+            {name: band[inner] for name, band in bands.items()},
+        )
+
+    def decode(self, look: Look, out: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write the bands of an observation into arrays (y, x), and let go of what it holds.
+
+        Raises
+        ------
+        UnreadableSceneError
+            If a file cannot be read.
+        """
+        for name, array in out.items():
+            held = look.bands.pop(name, None)
+            found = self._band(look.scenes[0], name, look.window, array) if held is None else held
+            if found is not array:
+                array[:] = found
+
+    def has_data(self, look: Look, bands: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+        """Tell where an observation has data in its quality and in every band; bool (y, x)."""
+        return self._has_data(look.quality, look.classes, bands)
+
+    def _has_data(
+        self,
+        quality: npt.NDArray[Any],
+        classes: npt.NDArray[np.uint8] | None,
+        bands: Mapping[str, npt.NDArray[Any]],
+    ) -> npt.NDArray[np.bool_]:
+        stacks = {name: band[np.newaxis] for name, band in bands.items()}
+        known = None if classes is None else classes[np.newaxis]
+        seen = observe_block(stacks, quality[np.newaxis], self._how, classes=known)
+        first: npt.NDArray[np.bool_] = seen.has_data[0]
+        return first
+
+    def _codes(self, part: _Part) -> npt.NDArray[np.uint8]:
+        if part.classes is not None:
+            return part.classes
+        return self._cube.quality.classify(part.quality)
+
+    def _joined(self, parts: Sequence[_Part], window: Window) -> tuple[_Part, Bands]:
+        """Join scenes: later ones overwrite earlier ones where they have data in all bands."""
+        names = [m.name for m in self._cube.bands]
+        first, *others = parts
+        bands = {name: self._band(first.scene, name, window) for name in names}
+        for part in others:
+            more = {name: self._band(part.scene, name, window) for name in names}
+            has_data = self._has_data(part.quality, part.classes, more)
+            np.copyto(first.quality, part.quality, where=has_data)
+            if first.classes is not None and part.classes is not None:
+                np.copyto(first.classes, part.classes, where=has_data)
+            for name in names:
+                np.copyto(bands[name], more[name], where=has_data)
+        return first, bands
+
+    def _part(self, scene: SceneRef, window: Window) -> _Part:
+        """Read the quality of a scene, each of its bands once."""
+
+        def read(band: str, resampling: str) -> npt.NDArray[Any]:
+            with blaming(scene):
+                return self._reader.read(scene.source(band), resampling, window)
+
+        policy = self._sources[scene.product].quality
+        stored = read(self._quality.name, self._quality.resampling)
+        classes = None
+        if self._needs_classes:
+            classes = policy.classify(stored, *(read(b, "nearest") for b in policy.bands[1:]))
+        return _Part(scene, recode_quality(stored, policy, self._cube), classes)
+
+    def _band(
+        self,
+        scene: SceneRef,
+        name: str,
+        window: Window,
+        out: npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Read a band of a scene as the cube stores it."""
+        stored, measurement = scene.source(name), self._cube.measurement(name)
+        with blaming(scene):
+            pixels = self._reader.read(stored, measurement.resampling, window, out)
+        return convert_encoding(pixels, stored.encoding, measurement.encoding)
+
+
+@contextmanager
+def blaming(scene: SceneRef) -> Iterator[None]:
+    """Say of which scene a file cannot be read.
+
+    Raises
+    ------
+    UnreadableSceneError
+        For each `SceneError`.
+    """
+    try:
+        yield
+    except SceneError as e:
+        raise UnreadableSceneError(str(e), scene.id) from e
+
+
+def _widened(window: Window, margin: int, shape: tuple[int, ...]) -> tuple[Window, Window]:
+    """Give a window widened within the tile, and where in that the window lies."""
+    wide, inner = [], []
+    for part, size in zip(window, shape, strict=True):
+        start, stop = max(0, part.start - margin), min(size, part.stop + margin)
+        wide.append(slice(start, stop))
+        inner.append(slice(part.start - start, part.stop - start))
+    return (wide[0], wide[1]), (inner[0], inner[1])
