@@ -12,19 +12,30 @@ from odc_bdc.planning.plan import (
     whole_periods,
 )
 from odc_bdc.planning.scenes import scene_ref
-from odc_bdc.planning.status import built_images, task_status
+from odc_bdc.planning.status import (
+    PeriodStatus,
+    State,
+    built_images,
+    cube_status,
+    status_of,
+    task_status,
+)
 from odc_bdc.planning.task import BandSource, CompositeTask, SceneRef
 
 __all__ = [
     "BandSource",
     "CompositeTask",
     "EmptyPeriod",
+    "PeriodStatus",
     "Plan",
     "SceneRef",
+    "State",
     "built_images",
+    "cube_status",
     "missing_sources",
     "plan_cube",
     "scene_ref",
+    "status_of",
     "survey_cube",
     "task_status",
     "whole_periods",

@@ -68,10 +68,21 @@ class EmptyPeriod:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a request for some tiles and a range of time means, sorted by tile and period."""
+    """All that a request for some tiles and a range of time means, sorted by tile and period.
 
+    Attributes
+    ----------
+    periods
+        All that were asked for.
+    is_whole
+        Whether no tiles were asked for, so that all are meant that have a scene.
+    """
+
+    cube: CubeSpec
+    periods: tuple[Period, ...]
     tasks: tuple[CompositeTask, ...]
     empty: tuple[EmptyPeriod, ...]
+    is_whole: bool = False
 
     @cached_property
     def entries(self) -> tuple[CompositeTask | EmptyPeriod, ...]:
@@ -123,7 +134,9 @@ def survey_cube(
     Without `tiles`, empty periods are told of those tiles that have a scene in any period.
     """
     survey = _Survey(dc, cube, start, end, tiles)
-    return Plan(survey.tasks, tuple(survey.empty()))
+    return Plan(
+        cube, tuple(survey.periods), survey.tasks, tuple(survey.empty()), is_whole=tiles is None
+    )
 
 
 class _Survey:
@@ -138,7 +151,7 @@ class _Survey:
         tiles: Sequence[str] | None,
     ) -> None:
         self._dc, self._cube = dc, cube
-        self._periods = whole_periods(cube, start, end)
+        self.periods = whole_periods(cube, start, end)
         self._lacking = missing_sources(dc, cube)
         if len(self._lacking) == len(cube.sources):
             names = " ".join(self._lacking)
@@ -165,7 +178,7 @@ class _Survey:
         """Tell why tiles that are wanted, or have scenes at other times, have nothing."""
         reasons: dict[Period, str] = {}
         for tile in self._tiles:
-            for period in self._periods:
+            for period in self.periods:
                 if (tile, period) in self._members:
                     continue
                 if period not in reasons:
@@ -178,7 +191,7 @@ class _Survey:
         """Find the scenes that begin in one of the periods, sorted, and where they lie."""
         cube = self._cube
         area = None if tiles is None else _area(cube, tiles)
-        time = (self._periods[0].start_datetime, self._periods[-1].end_datetime)
+        time = (self.periods[0].start_datetime, self.periods[-1].end_datetime)
         scenes: list[SceneRef] = []
         places: list[Footprint] = []
         for source in cube.sources:
@@ -211,13 +224,13 @@ class _Survey:
 
     @cached_property
     def _starts(self) -> list[date]:
-        return [period.start for period in self._periods]
+        return [period.start for period in self.periods]
 
     def _period(self, when: datetime) -> Period | None:
         """Give the period that holds a time (UTC)."""
         day = when.date()
         at = bisect_right(self._starts, day) - 1
-        return self._periods[at] if at >= 0 and day in self._periods[at] else None
+        return self.periods[at] if at >= 0 and day in self.periods[at] else None
 
     def _reason(self, period: Period) -> str:
         """Tell why a tile has no scene in a period."""
