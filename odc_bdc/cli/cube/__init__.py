@@ -6,11 +6,12 @@ import click
 
 from odc_bdc.cli.cube.build import build
 from odc_bdc.cli.cube.plan import plan
+from odc_bdc.cli.cube.prune import prune
 from odc_bdc.cli.cube.show import show
 from odc_bdc.cli.cube.status import status
 
 
-@click.group(commands=[show, plan, build, status])
+@click.group(commands=[show, plan, build, status, prune])
 def cube() -> None:
     """Look at cube definitions; plan and build cubes; see what is built.
 
