@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -29,6 +28,7 @@ from odc_bdc.indexing.known import (
     known_images,
     stored_datasets,
 )
+from odc_bdc.indexing.raster import local_path
 
 if TYPE_CHECKING:
     from datacube import Datacube
@@ -281,10 +281,9 @@ def _id_of(document: Path, product: str) -> uuid.UUID | None:
 
 def _below(uri: str | None, root: Path) -> Path | None:
     """Give the path of a file if it lies below a folder."""
-    parts = urlsplit(uri or "")
-    if parts.scheme != "file":
+    path = local_path(uri or "")
+    if path is None:
         return None
-    path = Path(unquote(parts.path))
     # The folder may be gone, or reached by another name.
     path = path.parent.resolve() / path.name
     return path if path.is_relative_to(root.resolve()) else None

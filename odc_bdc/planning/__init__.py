@@ -3,6 +3,14 @@
 Reads the index and computes nothing.
 """
 
+from odc_bdc.planning.overviews import (
+    OverviewTask,
+    OverviewTile,
+    overview_factor,
+    overview_name,
+    overview_product,
+    plan_overviews,
+)
 from odc_bdc.planning.plan import (
     EmptyPeriod,
     Plan,
@@ -26,6 +34,8 @@ __all__ = [
     "BandSource",
     "CompositeTask",
     "EmptyPeriod",
+    "OverviewTask",
+    "OverviewTile",
     "PeriodStatus",
     "Plan",
     "SceneRef",
@@ -33,7 +43,11 @@ __all__ = [
     "built_images",
     "cube_status",
     "missing_sources",
+    "overview_factor",
+    "overview_name",
+    "overview_product",
     "plan_cube",
+    "plan_overviews",
     "scene_ref",
     "status_of",
     "survey_cube",

@@ -6,18 +6,32 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pystac
 import pytest
 from click.testing import CliRunner
+from datacube.utils.documents import read_documents
+from eodatasets3.validate import validate_dataset
 from PIL import Image
 
 from odc_bdc import find_cube
 from odc_bdc.building import build_cube
+from odc_bdc.building.overview import build_overviews, write_overview
+from odc_bdc.building.overview import document_path as document_path_of_overview
 from odc_bdc.building.pruning import Kind, find_leftovers, remove_leftover
 from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cli import main
 from odc_bdc.cli.status_picture import COLOURS
 from odc_bdc.indexing import add_products, find_recipe, index_collection
-from odc_bdc.planning import EmptyPeriod, State, cube_status, plan_cube, survey_cube
+from odc_bdc.indexing.known import derived_datasets
+from odc_bdc.planning import (
+    EmptyPeriod,
+    State,
+    cube_status,
+    overview_product,
+    plan_cube,
+    plan_overviews,
+    survey_cube,
+)
 from odc_bdc.product import shipped_products
 from odc_bdc.scenes import demo_extent, make_scenes
 
@@ -354,6 +368,108 @@ def test_prune_says_first_and_does_it_when_asked(built, clean, index, tmp_path):
     assert not image_folder(built[0], tmp_path).exists()
     again = run(index, tmp_path, "prune", NAME, "--older-than", "0", "--yes")
     assert json.loads(again.stdout)["bytes"] == 0
+
+
+def overviews(dc, factor=4, cube=CUBE):
+    tasks = plan_overviews(dc, cube, *TIME, factor)
+    add_products(dc, [overview_product(cube, factor)])
+    return tasks
+
+
+def test_overview_is_every_nth_pixel_of_all_tiles(built, clean, tmp_path):
+    tasks = overviews(clean)
+    assert [t.period for t in tasks] == sorted({t.period for t in built})
+    report = build_overviews(clean, tasks, tmp_path, now=lambda: NOW)
+    assert (report.built, report.failed) == (2, [])
+    for task in tasks:
+        images = [t for t in built if t.period == task.period]
+        whole = clean.load(
+            datasets=[clean.index.datasets.get(t.id) for t in images], group_by="time"
+        )
+        ds = clean.load(product=task.product, time=task.period.start.isoformat())
+        assert ds.odc.geobox.resolution.xy == (256, -256)
+        assert ds.sizes["time"] == 1
+        # Which of the cube's pixels lies at the corner of which of the overview's, by coordinates.
+        x, y = ds.x.values - 128 + 32, ds.y.values + 128 - 32
+        inside = np.isin(y, whole.y.values), np.isin(x, whole.x.values)
+        assert min(part.sum() for part in inside) >= 10
+        wanted = whole.sel(y=y[inside[0]], x=x[inside[1]]).isel(time=0)
+        for m in CUBE.outputs:
+            found = ds[m.name].values[0]
+            rows, columns = np.ix_(*inside)
+            np.testing.assert_array_equal(found[rows, columns], wanted[m.name].values, m.name)
+            beside = np.ones(found.shape, bool)
+            beside[rows, columns] = False
+            assert (found[beside] == (m.missing or 0)).all()
+        assert ds.BAND13.values.max() > 0
+
+
+def test_overview_is_made_anew_when_tiles_change(built, clean, tmp_path):
+    first = overviews(clean)
+    build_overviews(clean, first, tmp_path, now=lambda: NOW)
+    again = build_overviews(clean, overviews(clean), tmp_path, now=lambda: NOW)
+    assert (again.built, again.unchanged, again.archived) == (0, 2, 0)
+    new = rebuild_without_a_scene(clean, built, tmp_path)
+    (changed, same) = overviews(clean)
+    assert changed.id != first[0].id
+    assert same.id == first[1].id
+    report = build_overviews(clean, [changed, same], tmp_path, now=lambda: NOW)
+    assert (report.built, report.unchanged, report.archived) == (1, 1, 1)
+    visible = {d.id for d in clean.index.datasets.search(product=changed.product)}
+    assert visible == {changed.id, same.id}
+    # Its tiles are its lineage; so the old tile can go with the old overview, not before.
+    assert derived_datasets(clean, [new.id]) == {new.id: {changed.id: changed.product}}
+    found = leftovers(clean, tmp_path)
+    assert [(one.id, one.kept) for one in found] == [(first[0].id, None), (built[0].id, None)]
+    alone = leftovers(clean, tmp_path, products=[NAME])
+    assert [one.id for one in alone] == [built[0].id]
+    assert str(first[0].id) in alone[0].kept
+    for one in found:
+        remove_leftover(clean, tmp_path, one)
+    assert leftovers(clean, tmp_path) == []
+    assert not list((tmp_path / ".partial").glob("*"))
+
+
+def test_documents_of_an_overview(built, clean, tmp_path):
+    (task, _) = overviews(clean)
+    path = write_overview(task, tmp_path, processed=NOW)
+    (doc,) = (doc for _, doc in read_documents(path))
+    product = clean.index.products.get_by_name(task.product)
+    messages = validate_dataset(doc, product_definition=product.definition)
+    errors = [m.reason for m in messages if m.level.name == "error"]
+    assert [e for e in errors if not e.startswith("(product.name)")] == []
+    item = pystac.Item.from_file(str(path.parent / f"{task.item_id}.json"))
+    assert item.properties["bdc:tiles"] == ["007004", "008004"]
+    assert set(item.assets) == {m.name for m in CUBE.outputs}
+    for asset in item.assets.values():
+        assert (path.parent / asset.href).is_file()
+
+
+def test_overview_of_a_tile_that_cannot_be_read_fails_alone(built, clean, tmp_path):
+    tasks = overviews(clean)
+    broken = next(t for t in built if t.period == tasks[0].period)
+    next(image_folder(broken, tmp_path).glob("*_BAND14.tif")).write_bytes(b"II*\0broken")
+    report = build_overviews(clean, tasks, tmp_path, now=lambda: NOW)
+    assert report.built == 1
+    (failure,) = report.failed
+    assert failure.source == tasks[0].item_id
+    assert "BAND14.tif: cannot be read" in failure.reason
+    assert not document_path_of_overview(tasks[0], tmp_path).parent.exists()
+    assert list((tmp_path / ".partial").glob("*")) == []
+
+
+def test_overview_command(built, index, tmp_path):
+    words = ("overview", NAME, "--time", "2019-12-03", "2019-12-31", "--resolution")
+    wrong = run(index, tmp_path, *words, "100")
+    assert wrong.exit_code == 2
+    assert "whole multiple of 64" in wrong.stderr
+    for built_now in (2, 0):
+        done = run(index, tmp_path, *words, "256")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["built"] == built_now
+    other = run(index, tmp_path, *words, "640")
+    assert other.exit_code == 2
+    assert "_overview" in other.stderr
 
 
 def test_prune_of_what_is_not_there(index, clean, tmp_path):

@@ -57,6 +57,18 @@ class Request:
             )
 
 
+def time_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--time``, the first and the last day."""
+    return click.option(
+        "--time",
+        nargs=2,
+        type=_DAY,
+        required=True,
+        metavar="START END",
+        help="First and last day; periods wholly between them are meant.",
+    )(command)
+
+
 def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a command is about; it gets them as a `Request`."""
 
@@ -86,14 +98,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.argument("name", metavar="CUBE"),
-            click.option(
-                "--time",
-                nargs=2,
-                type=_DAY,
-                required=True,
-                metavar="START END",
-                help="First and last day; periods wholly between them are meant.",
-            ),
+            time_option,
             click.option("--tile", "tiles", multiple=True, help="Tile id; repeat for several."),
             click.option(
                 "--bbox",

@@ -57,10 +57,11 @@ def prune(name: str, *, days: float, yes: bool, root: Path | None, home: Path) -
     from odc_bdc.building.pruning import find_leftovers
     from odc_bdc.cube import find_cube
     from odc_bdc.errors import InvalidValueError
+    from odc_bdc.planning import overview_name
 
     cube, place = find_cube(name), root or home / "cubes"
     with opened_index(home) as dc:
-        products = [f"{cube.name}_overview", cube.name]
+        products = [overview_name(cube.name), cube.name]
         known = [p for p in products if dc.index.products.get_by_name(p) is not None]
         if cube.name not in known:
             raise InvalidValueError(f"the index has no cube {cube.name}: there is nothing to prune")
