@@ -97,8 +97,8 @@ def tiles_near(cube: CubeSpec, areas: npt.NDArray[np.object_]) -> list[str]:
     seen = areas[~shapely.is_empty(areas)]
     if not seen.size:
         return []
-    bounds = shapely.total_bounds(seen)
-    found = cube.grid.tile_ids(tuple(bounds.tolist()))
+    bounds = shapely.box(*shapely.total_bounds(seen))
+    found = cube.grid.tile_ids(bounds, cube.grid.odc_crs)
     return sorted(tile for tile in found if cube.geobox(tile) is not None)
 
 
