@@ -30,12 +30,13 @@ def new_figure(width: float, height: float, **options: Any) -> Figure:
         If matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure as mpl_figure
     except ImportError as e:
         raise MissingDependencyError(
             "a picture needs matplotlib: pip install 'odc_bdc[demo]'"
         ) from e
-    return Figure(figsize=(width, height), **options)
+    figure: Figure = mpl_figure.Figure(figsize=(width, height), **options)
+    return figure
 
 
 def save_figure(figure: Figure, path: Path) -> None:
