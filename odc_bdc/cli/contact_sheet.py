@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import numpy as np
 import numpy.typing as npt
 
+from odc_bdc.cli._picture import new_figure, save_figure
 from odc_bdc.cube import CubeSpec, Measurement
 from odc_bdc.errors import SceneError
 from odc_bdc.indices import ndvi
@@ -37,13 +38,9 @@ def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path:
     path
         PNG file to write.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.use("Agg")
     first = _load(dc, cubes[0], _clearest(dc, cubes[0]))
     height = 4 * first.sizes[first.odc.spatial_dims[0]] / first.sizes[first.odc.spatial_dims[1]]
-    figure = Figure(figsize=(16, (height + 0.6) * len(cubes)), dpi=80, layout="constrained")
+    figure = new_figure(16, (height + 0.6) * len(cubes), dpi=80, layout="constrained")
     axes = figure.subplots(len(cubes), 4, squeeze=False)
     for row, cube in zip(axes, cubes, strict=True):
         day = _clearest(dc, cube)
@@ -58,10 +55,7 @@ def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path:
             ax.imshow(picture)
             ax.set_title(f"{cube.name}  {day}\n{title}", fontsize=10)
             ax.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    save_figure(figure, path)
 
 
 def rgb(ds: xr.Dataset, cube: CubeSpec) -> npt.NDArray[np.uint8]:

@@ -74,7 +74,7 @@ def list_() -> None:
     "--geometry",
     type=_FILE,
     metavar="FILE",
-    help="GeoJSON with the tiles, or with the area that they share.",
+    help="GeoJSON, GeoPackage or Shapefile with the tiles, or with the area that they share.",
 )
 @click.option(
     "--published", is_flag=True, help="Only tiles that the BDC publishes; alone, all of them."
@@ -143,12 +143,12 @@ def _choose(
     published: bool,
 ) -> list[str]:
     """Give the tiles that the arguments mean."""
-    from odc_bdc.grid import published_tiles, tiles_from_geojson
+    from odc_bdc.grid import published_tiles, tiles_from_file
 
     if sum((bool(where), bbox is not None, geometry is not None)) > 1:
         raise click.UsageError("give tiles, a box or --geometry, only one of them")
     if geometry:
-        return tiles_from_geojson(geometry, known, None if crs == "EPSG:4326" else crs)
+        return tiles_from_file(geometry, known, None if crs == "EPSG:4326" else crs)
     if bbox:
         return known.tile_ids(bbox, crs)
     if where:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from odc_bdc.errors import InvalidValueError, MissingDependencyError
+from odc_bdc.cli._picture import new_figure, save_figure
 from odc_bdc.grid import BDC_GRIDS, BBox, Grid, area_in, bdc_grid, published_tiles
 
 if TYPE_CHECKING:
@@ -39,18 +39,13 @@ def write_grid_picture(grid: Grid, tiles: Sequence[str], path: Path) -> None:
     InvalidValueError
         If the file cannot be written.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise MissingDependencyError(
-            "a picture needs matplotlib: pip install 'odc_bdc[demo]'"
-        ) from e
     boxes = [grid.bbox(tile) for tile in tiles]
     left, bottom = (min(box[i] for box in boxes) for i in (0, 1))
     right, top = (max(box[i] for box in boxes) for i in (2, 3))
     tall = (top - bottom) / (right - left)
-    figure = Figure(figsize=(9, min(max(9 * tall, 3), 18) + 0.6), dpi=110, layout="constrained")
+    figure = new_figure(9, min(max(9 * tall, 3), 18) + 0.6, dpi=110, layout="constrained")
+    import matplotlib as mpl
+
     with mpl.rc_context({"font.family": "DejaVu Sans"}):
         ax = figure.subplots()
         title = _background(ax, grid)
@@ -59,7 +54,7 @@ def write_grid_picture(grid: Grid, tiles: Sequence[str], path: Path) -> None:
         pad = 0.02 * max(right - left, top - bottom)
         ax.set(xlim=(left - pad, right + pad), ylim=(bottom - pad, top + pad), aspect="equal")
         ax.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _background(ax: Axes, grid: Grid) -> str:
@@ -97,12 +92,3 @@ def _outlines(ax: Axes, boxes: Iterable[BBox], **style: Any) -> None:
 
     corners = [[(a, b), (c, b), (c, d), (a, d)] for a, b, c, d in boxes]
     ax.add_collection(PolyCollection(corners, facecolor="none", **style))
-
-
-def _save(figure: Any, path: Path) -> None:
-    partial = path.with_name(f".{path.name}")
-    try:
-        figure.savefig(partial, format="png", metadata={"Software": None})
-        partial.replace(path)
-    except OSError as e:
-        raise InvalidValueError(f"{path}: cannot be written: {e.strerror}") from e

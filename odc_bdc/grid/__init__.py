@@ -5,7 +5,12 @@ A tile id is ``hhhvvv``: column from west to east, then row from north to south.
 
 from odc_bdc.grid.area import Area, area_in
 from odc_bdc.grid.crs import BDC_CRS, BDC_MOSAIC_CRS, BDC_MOSAIC_PROJ, BDC_PROJ, normalise_crs
-from odc_bdc.grid.exchange import centre_lonlat, tiles_from_geojson, tiles_to_geojson
+from odc_bdc.grid.exchange import (
+    centre_lonlat,
+    tiles_from_file,
+    tiles_from_geojson,
+    tiles_to_geojson,
+)
 from odc_bdc.grid.named import BDC_GRIDS, bdc_grid, find_grid, published_tiles, shipped_grids
 from odc_bdc.grid.regular import BBox, Grid, clip_geobox, is_tile_id
 
@@ -27,6 +32,7 @@ __all__ = [
     "normalise_crs",
     "published_tiles",
     "shipped_grids",
+    "tiles_from_file",
     "tiles_from_geojson",
     "tiles_to_geojson",
 ]

@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, did_you_mean
 from odc_bdc.grid.area import LONLAT, features
 from odc_bdc.grid.crs import normalise_crs
+from odc_bdc.grid.layer import read_layer
 from odc_bdc.grid.regular import BBox, Grid, is_tile_id
 
 _ID_KEYS = ("tile", "bdc:tile", "id", "name")
 _PIECES = 32
 _DECIMALS = 7
+_LONGEST = 60
+_MOST_NAMES = 20
+"""Of the names in a file, how long and how many a message tells."""
 
 
 def tiles_from_geojson(
@@ -41,8 +45,39 @@ def tiles_from_geojson(
     InvalidValueError
         If the file cannot be read, or some features have a tile id and others have not.
     """
-    where = "GeoJSON" if isinstance(source, Mapping) else str(source)
-    doc = source if isinstance(source, Mapping) else _read(Path(source))
+    if isinstance(source, Mapping):
+        return _tiles(source, "GeoJSON", grid, crs)
+    return _tiles(_read(Path(source)), str(source), grid, crs)
+
+
+def tiles_from_file(
+    path: str | Path, grid: Grid, crs: Any = None, *, name: str | None = None
+) -> list[str]:
+    """Give the tiles that a file of vectors means, as `tiles_from_geojson` does.
+
+    Parameters
+    ----------
+    path
+        GeoJSON, or what GDAL reads: a GeoPackage, a Shapefile.
+    crs
+        Of the geometries; what the file says, if not given.
+    name
+        Only features that have this text as a property, whatever its key and its case; or, in a
+        file of several layers, the layer of this name.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file cannot be read, has several layers and none is named, or nothing in it has
+        the name; or as `tiles_from_geojson`.
+    """
+    path = Path(path)
+    is_json = path.suffix.lower() in {".json", ".geojson"}
+    doc, name = (_read(path), name) if is_json else read_layer(path, name)
+    return _tiles(doc if name is None else _named(doc, name, path), str(path), grid, crs)
+
+
+def _tiles(doc: Mapping[str, Any], where: str, grid: Grid, crs: Any) -> list[str]:
     try:
         found = features(doc)
         ids = [_tile_of(feature) for feature in found]
@@ -121,6 +156,34 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(doc, Mapping):
         raise InvalidValueError(f"{path}: is not GeoJSON: an object is expected at the top")
     return doc
+
+
+def _named(doc: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    """Give GeoJSON with only those features of which some property is `name`."""
+    try:
+        found = features(doc)
+    except InvalidValueError as e:
+        raise InvalidValueError(f"{path}: {e}") from e
+    texts = [_texts(feature) for feature in found]
+    chosen = [
+        feature
+        for feature, said in zip(found, texts, strict=True)
+        if name.casefold() in {text.casefold() for text in said}
+    ]
+    if not chosen:
+        known = sorted({text for said in texts for text in said if len(text) <= _LONGEST})
+        more = ", ..." if len(known) > _MOST_NAMES else ""
+        raise InvalidValueError(
+            f"{path}: no feature has a property {name!r}{did_you_mean(name, known)}; there are "
+            f"{', '.join(known[:_MOST_NAMES]) or 'no texts'}{more}"
+        )
+    return {**doc, "type": "FeatureCollection", "features": chosen}
+
+
+def _texts(feature: Mapping[str, Any]) -> list[str]:
+    properties = feature.get("properties")
+    values = properties.values() if isinstance(properties, Mapping) else ()
+    return [value for value in values if isinstance(value, str)]
 
 
 def _tile_of(feature: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -29,6 +29,18 @@ _TABLES = {
     "pgis_index": ("odc.dataset", "odc.product", "product_ref"),
     "pg_index": ("agdc.dataset", "agdc.dataset_type", "dataset_type_ref"),
 }
+# Address of a dataset, and (table, source, derived) of lineage.
+_ADDRESS = {
+    "pgis_index": "d.uri_scheme || ':' || d.uri_body",
+    "pg_index": """(
+        SELECT l.uri_scheme || ':' || l.uri_body FROM agdc.dataset_location l
+        WHERE l.dataset_ref = d.id AND l.archived IS NULL ORDER BY l.added DESC LIMIT 1
+    )""",
+}
+_LINEAGE = {
+    "pgis_index": ("odc.dataset_lineage", "source_dataset_ref", "derived_dataset_ref"),
+    "pg_index": ("agdc.dataset_source", "source_dataset_ref", "dataset_ref"),
+}
 _QUERY = """
 SELECT id, product, archived, properties ->> :fingerprint, properties ->> :text
 FROM (
@@ -49,6 +61,17 @@ FROM (
     WHERE p.name = :name AND d.archived IS NULL
     OFFSET 0
 ) AS known
+"""
+_STORED = """
+SELECT d.id, d.archived, {address},
+       ARRAY(SELECT m.value ->> 'path' FROM jsonb_each(d.metadata -> 'measurements') m)
+FROM {datasets} d JOIN {products} p ON p.id = d.{product}
+WHERE p.name = :name
+"""
+_DERIVED = """
+SELECT l.{source}, d.id, p.name
+FROM {lineage} l JOIN {datasets} d ON d.id = l.{derived} JOIN {products} p ON p.id = d.{product}
+WHERE l.{source} = ANY(CAST(:ids AS uuid[]))
 """
 
 
@@ -113,9 +136,62 @@ def known_images(dc: Datacube, cube: str) -> list[KnownImage]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDataset:
+    """A dataset of the index, archived or not, and its files.
+
+    Attributes
+    ----------
+    archived
+        When (UTC); None while it is visible.
+    uri
+        Address of its document; None if it has none.
+    paths
+        Of its measurements, relative to the document.
+    """
+
+    id: uuid.UUID
+    archived: datetime | None
+    uri: str | None
+    paths: tuple[str, ...]
+
+
+def stored_datasets(dc: Datacube, product: str) -> list[StoredDataset]:
+    """Give all datasets of a product, archived ones too, in one query."""
+    rows = _ask(dc, _STORED, name=product)
+    return [StoredDataset(i, archived, uri, tuple(paths)) for i, archived, uri, paths in rows]
+
+
+def derived_datasets(
+    dc: Datacube, ids: Iterable[uuid.UUID]
+) -> dict[uuid.UUID, dict[uuid.UUID, str]]:
+    """Give the datasets in the index that were made of some, archived ones too.
+
+    Returns
+    -------
+    dict
+        Of each that has any: product by id.
+    """
+    found: dict[uuid.UUID, dict[uuid.UUID, str]] = {}
+    for source, derived, product in _ask(dc, _DERIVED, ids=[str(i) for i in ids]):
+        found.setdefault(source, {})[derived] = product
+    return found
+
+
 def _ask(dc: Datacube, query: str, **arguments: Any) -> list[Any]:
     datasets, products, product = _TABLES[dc.index.name]
-    filled = text(query.format(datasets=datasets, products=products, product=product))
+    lineage, source, derived = _LINEAGE[dc.index.name]
+    filled = text(
+        query.format(
+            datasets=datasets,
+            products=products,
+            product=product,
+            address=_ADDRESS[dc.index.name],
+            lineage=lineage,
+            source=source,
+            derived=derived,
+        )
+    )
     with dc.index.datasets._db_connection() as connection:  # noqa: SLF001 (no public way to ask)
         rows: list[Any] = connection.execute(filled, arguments).fetchall()
     return rows

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import rasterio
@@ -72,6 +73,12 @@ class RasterFile:
 def is_local(href: str) -> bool:
     """Tell whether a file is on this machine's disks, and not in an archive."""
     return href.startswith("file://") or not ("://" in href or href.startswith("/vsi"))
+
+
+def local_path(address: str) -> Path | None:
+    """Give the path of a file by the address that an index has of it; None if it is not here."""
+    parts = urlsplit(address)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def read_header(href: str, band: int = 1) -> RasterFile:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import shapely
+from datacube.api.query import Query
 from odc.geo.geom import Geometry
 
 from odc_bdc.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from datacube import Datacube
     from datacube.model import Dataset
@@ -45,10 +47,27 @@ def find_datasets(
         If the geometry has no CRS or no area, or part of it is where its CRS has no longitudes.
     """
     if geometry is None:
-        found: list[Dataset] = dc.find_datasets(product=product, **query)
-        return found
-    near = dc.find_datasets(product=product, geopolygon=_lonlat(geometry), **query)
+        return list(find_near(dc, product, None, **query))
+    near = find_near(dc, product, geometry, **query)
     return [dataset for dataset in near if overlap(dataset, geometry) > 0]
+
+
+def find_near(
+    dc: Datacube, product: str, geometry: Geometry | None, **query: Any
+) -> Iterator[Dataset]:
+    """Give the visible datasets of a product about an area, and maybe some beside it.
+
+    For whom looks at their areas anyway: to look at each costs more than to find it.
+
+    Raises
+    ------
+    InvalidValueError
+        As `find_datasets`.
+    """
+    area = {} if geometry is None else {"geopolygon": _lonlat(geometry)}
+    terms = Query(dc.index, product=product, **area, **query).search_terms
+    found: Iterator[Dataset] = dc.index.datasets.search(**terms)
+    return found
 
 
 def overlap(dataset: Dataset, geometry: Geometry) -> float:
@@ -63,10 +82,8 @@ def overlap(dataset: Dataset, geometry: Geometry) -> float:
 
 def union(geometries: Iterable[Geometry]) -> Geometry:
     """Give the area of several geometries of one CRS."""
-    first, *rest = geometries
-    for geometry in rest:
-        first |= geometry
-    return first
+    given = list(geometries)
+    return Geometry(shapely.union_all([g.geom for g in given]), given[0].crs)
 
 
 def _lonlat(geometry: Geometry) -> Geometry:

@@ -6,15 +6,17 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """Open a text file that takes the place of `path` when it is written; its folder is made.
+def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` when it is written; its folder is made.
+
+    It is text in UTF-8, or else binary.
 
     Whatever goes wrong, and whoever is killed, what was there before stays as it was.
 
@@ -26,7 +28,8 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        mode, encoding = ("wb", None) if binary else ("w", "utf-8")
+        with os.fdopen(handle, mode, encoding=encoding) as stream:
             yield stream
         Path(temporary).replace(path)
     except BaseException:

@@ -258,7 +258,7 @@ def test_building_again_changes_nothing(indexed, built, root):
     report = build_cube(indexed, built, root, now=lambda: NOW)
     assert (report.built, report.unchanged, report.failed) == (0, len(built), [])
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
-    assert {state for _, state in task_status(indexed, built)} == {"built"}
+    assert {state for _, state in task_status(indexed, built)} == {"done"}
 
 
 def test_workers_give_the_same_files(indexed, built, root, tmp_path):
@@ -305,7 +305,7 @@ def test_new_scene_rebuilds_only_its_period(dc, indexed, built, root, scenes):
     fewer = plan_cube(dc, task.cube, date(2019, 12, 3), date(2019, 12, 31))
     states = {(t.tile_id, t.period.start): s for t, s in task_status(dc, fewer)}
     assert states.pop((task.tile_id, task.period.start)) == "stale"
-    assert set(states.values()) <= {"built"}
+    assert set(states.values()) <= {"done"}
     report = build_cube(dc, fewer, root, now=lambda: NOW)
     assert (report.built, report.archived) == (1, 1)
     assert dc.index.datasets.get(task.id).is_archived
@@ -315,4 +315,4 @@ def test_new_scene_rebuilds_only_its_period(dc, indexed, built, root, scenes):
     report = build_cube(dc, again, root, now=lambda: NOW)
     assert (report.built, report.archived) == (1, 1)
     assert not dc.index.datasets.get(task.id).is_archived
-    assert {state for _, state in task_status(dc, again)} == {"built"}
+    assert {state for _, state in task_status(dc, again)} == {"done"}

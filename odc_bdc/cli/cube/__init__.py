@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from odc_bdc.cli.cube.build import build
+from odc_bdc.cli.cube.overview import overview
 from odc_bdc.cli.cube.plan import plan
+from odc_bdc.cli.cube.prune import prune
 from odc_bdc.cli.cube.show import show
 from odc_bdc.cli.cube.status import status
 
 
-@click.group(commands=[show, plan, build, status])
+@click.group(commands=[show, plan, build, status, overview, prune])
 def cube() -> None:
     """Look at cube definitions; plan and build cubes; see what is built.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from odc_bdc.cube import CubeSpec
     from odc_bdc.grid import BBox
-    from odc_bdc.planning import CompositeTask
+    from odc_bdc.planning import CompositeTask, Plan
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
@@ -35,14 +35,38 @@ class Request:
 
     def tasks(self, dc: Datacube) -> list[CompositeTask]:
         """Plan it."""
-        from odc_bdc.planning import missing_sources, plan_cube
+        from odc_bdc.planning import plan_cube
+
+        self._tell_lacking(dc)
+        return plan_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
+
+    def plan(self, dc: Datacube) -> Plan:
+        """Plan it, and tell why there is nothing to build."""
+        from odc_bdc.planning import survey_cube
+
+        self._tell_lacking(dc)
+        return survey_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
+
+    def _tell_lacking(self, dc: Datacube) -> None:
+        from odc_bdc.planning import missing_sources
 
         lacking = missing_sources(dc, self.cube)
         if 0 < len(lacking) < len(self.cube.sources):
             click.echo(
                 f"the index has no product {', '.join(lacking)}: none of its scenes", err=True
             )
-        return plan_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
+
+
+def time_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--time``, the first and the last day."""
+    return click.option(
+        "--time",
+        nargs=2,
+        type=_DAY,
+        required=True,
+        metavar="START END",
+        help="First and last day; periods wholly between them are meant.",
+    )(command)
 
 
 def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,6 +78,9 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
         name: str,
         time: tuple[datetime, datetime],
         tiles: tuple[str, ...],
+        bbox: BBox | None,
+        geometry: Path | None,
+        biome: str | None,
         clip: BBox | None,
         **others: Any,
     ) -> Any:
@@ -61,21 +88,38 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         cube = find_cube(name)
         cube = cube.patch(extent=clip) if clip else cube
+        if sum((bool(tiles), bbox is not None, geometry is not None, biome is not None)) > 1:
+            raise click.UsageError("give only one of --tile, --bbox, --geometry and --biome")
+        if bbox is not None or geometry or biome:
+            tiles = _tiles_of_area(cube, bbox, str(geometry) if geometry else None, biome)
         return command(Request(cube, time[0].date(), time[1].date(), tiles), **others)
 
     decorated: Callable[..., Any] = with_request
     for option in reversed(
         (
             click.argument("name", metavar="CUBE"),
-            click.option(
-                "--time",
-                nargs=2,
-                type=_DAY,
-                required=True,
-                metavar="START END",
-                help="First and last day; periods wholly between them are meant.",
-            ),
+            time_option,
             click.option("--tile", "tiles", multiple=True, help="Tile id; repeat for several."),
+            click.option(
+                "--bbox",
+                nargs=4,
+                type=float,
+                metavar="WEST SOUTH EAST NORTH",
+                help="Tiles that share an area with this box, in degrees.",
+            ),
+            click.option(
+                "--geometry",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="GeoJSON, GeoPackage or Shapefile with the tiles, or with the area that they "
+                "share.",
+            ),
+            click.option(
+                "--biome",
+                metavar="FILE[:NAME]",
+                help="The same; with NAME only features of which a property says so, or the layer "
+                "of this name.",
+            ),
             click.option(
                 "--clip",
                 nargs=4,
@@ -88,6 +132,26 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         decorated = option(decorated)
     return decorated
+
+
+def _tiles_of_area(
+    cube: CubeSpec, bbox: BBox | None, geometry: str | None, biome: str | None
+) -> tuple[str, ...]:
+    """Give the tiles of a cube that share an area with what the options say."""
+    from odc_bdc.errors import InvalidValueError
+    from odc_bdc.grid import tiles_from_file
+
+    if bbox is not None:
+        found = cube.grid.tile_ids(bbox, "EPSG:4326")
+    else:
+        file, name = geometry or str(biome), None
+        if biome and not Path(biome).exists() and ":" in biome:
+            file, _, name = biome.rpartition(":")
+        found = tiles_from_file(file, cube.grid, name=name)
+    tiles = tuple(sorted(tile for tile in found if cube.geobox(tile) is not None))
+    if not tiles:
+        raise InvalidValueError(f"no tile of cube {cube.name} lies there")
+    return tiles
 
 
 def root_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,56 @@
+"""What there is to build: tiles and periods with their scenes; and what is built of it.
+
+Reads the index and computes nothing.
+"""
+
+from odc_bdc.planning.overviews import (
+    OverviewTask,
+    OverviewTile,
+    overview_factor,
+    overview_name,
+    overview_product,
+    plan_overviews,
+)
+from odc_bdc.planning.plan import (
+    EmptyPeriod,
+    Plan,
+    missing_sources,
+    plan_cube,
+    survey_cube,
+    whole_periods,
+)
+from odc_bdc.planning.scenes import scene_ref
+from odc_bdc.planning.status import (
+    PeriodStatus,
+    State,
+    built_images,
+    cube_status,
+    status_of,
+    task_status,
+)
+from odc_bdc.planning.task import BandSource, CompositeTask, SceneRef
+
+__all__ = [
+    "BandSource",
+    "CompositeTask",
+    "EmptyPeriod",
+    "OverviewTask",
+    "OverviewTile",
+    "PeriodStatus",
+    "Plan",
+    "SceneRef",
+    "State",
+    "built_images",
+    "cube_status",
+    "missing_sources",
+    "overview_factor",
+    "overview_name",
+    "overview_product",
+    "plan_cube",
+    "plan_overviews",
+    "scene_ref",
+    "status_of",
+    "survey_cube",
+    "task_status",
+    "whole_periods",
+]

@@ -1,0 +1,78 @@
+"""Datasets of the index as scenes of a cube."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dateutil.parser
+from datacube.utils.uris import uri_resolve
+
+from odc_bdc.errors import SceneError
+from odc_bdc.indexing.conversion import HREF
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.indexing.moment import as_utc
+from odc_bdc.planning.task import BandSource, SceneRef
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from datacube.model import Dataset
+
+    from odc_bdc.cube import CubeSpec, Encoding, Source
+
+
+def scene_ref(
+    dataset: Dataset, cube: CubeSpec, source: Source, encodings: Mapping[str, Encoding]
+) -> SceneRef:
+    """Give what a worker needs of an indexed scene of one of a cube's sources.
+
+    Parameters
+    ----------
+    encodings
+        How the source's product stores each of its measurements.
+
+    Raises
+    ------
+    SceneError
+        If the dataset lacks one of the cube's measurements.
+    """
+    # Read from the document: each attribute of datacube's own objects is parsed anew, which takes
+    # ten times as long for a scene.
+    doc = dataset.metadata_doc
+    wanted = [(m.name, source.band(m.name)) for m in cube.measurements]
+    sources = []
+    for ours, name in (*wanted, *((band, band) for band in source.quality.bands[1:])):
+        known = doc["measurements"].get(name)
+        if known is None:
+            raise SceneError(f"dataset {doc['id']} of {source.product} has no measurement {name}")
+        href = uri_resolve(dataset.uri, known["path"])
+        sources.append((ours, BandSource(href, encodings[name], known.get("band") or 1)))
+    return SceneRef(
+        id=uuid.UUID(doc["id"]),
+        label=doc.get("label") or doc["id"],
+        datetime=begin(dataset),
+        platform=doc["properties"].get("eo:platform"),
+        product=source.product,
+        sources=tuple(sources),
+        item=_item(dataset),
+    )
+
+
+def _item(dataset: Dataset) -> str | None:
+    """Give the address of a dataset's STAC item: its own, or that which its EO3 document tells."""
+    told = dataset.metadata_doc["properties"].get(HREF) or ""
+    if not (dataset.uri or DOCUMENT_SUFFIX).endswith(DOCUMENT_SUFFIX):
+        return str(dataset.uri)
+    return told if "://" in told else None
+
+
+def begin(dataset: Dataset) -> datetime:
+    """Give the time (UTC) at which a dataset begins."""
+    properties = dataset.metadata_doc["properties"]
+    said: Any = properties.get("dtr:start_datetime") or properties["datetime"]
+    try:
+        return as_utc(datetime.fromisoformat(said))
+    except ValueError:
+        return as_utc(dateutil.parser.parse(said)).astimezone(UTC)

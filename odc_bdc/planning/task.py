@@ -1,0 +1,135 @@
+"""`CompositeTask`: one image of a cube, with all that a worker must know to make it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.compositing import COMPOSITE_VERSION
+from odc_bdc.cube import CubeSpec, Encoding
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.naming import cube_item_id, dataset_id
+from odc_bdc.timeline import Period
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+
+@dataclass(frozen=True, slots=True)
+class BandSource:
+    """Where the pixels of one band of a scene are, and how they are stored.
+
+    Attributes
+    ----------
+    encoding
+        As the scene's product says.
+    """
+
+    href: str
+    encoding: Encoding
+    band: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRef:
+    """A scene as a worker needs it: no database is asked for more.
+
+    Attributes
+    ----------
+    product
+        Which of the cube's sources it belongs to.
+    sources
+        Pairs of the cube's measurement and where its pixels are; a band of saturation, which is
+        none of the cube's, goes by its own name.
+    item
+        Address of its STAC item, or None if it is not known.
+    """
+
+    id: uuid.UUID
+    label: str
+    datetime: datetime
+    platform: str | None
+    product: str
+    sources: tuple[tuple[str, BandSource], ...]
+    item: str | None = None
+
+    def source(self, measurement: str) -> BandSource:
+        """Give where a measurement's pixels are."""
+        return dict(self.sources)[measurement]
+
+
+@dataclass(frozen=True)
+class CompositeTask:
+    """One image of a cube: a tile, a period and its scenes, sorted by time."""
+
+    # No slots: what follows from the fields is worked out once, when it is first asked for.
+
+    cube: CubeSpec
+    tile_id: str
+    period: Period
+    scenes: tuple[SceneRef, ...]
+
+    @cached_property
+    def geobox(self) -> GeoBox:
+        """Pixels of the image."""
+        geobox = self.cube.geobox(self.tile_id)
+        if geobox is None:
+            raise InvalidValueError(
+                f"tile {self.tile_id} lies outside of the extent of cube {self.cube.name}"
+            )
+        return geobox
+
+    @cached_property
+    def id(self) -> uuid.UUID:
+        """Id of the dataset, which follows from all that made it."""
+        geobox = self.geobox
+        return dataset_id(
+            "cube",
+            COMPOSITE_VERSION,
+            self.cube.recipe(),
+            self.tile_id,
+            self.period.label,
+            repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
+            repr(
+                sorted({(s.product, m, str(b.encoding)) for s in self.scenes for m, b in s.sources})
+            ),
+            *sorted(str(scene.id) for scene in self.scenes),
+        )
+
+    @property
+    def platform(self) -> str | None:
+        """The satellite of the scenes, as they say; that of the cube if they differ or are mute."""
+        said = {scene.platform for scene in self.scenes}
+        return said.pop() or self.cube.platform if len(said) == 1 else self.cube.platform
+
+    @property
+    def observations(self) -> list[tuple[SceneRef, ...]]:
+        """The scenes grouped by day (UTC) and satellite: those of one pass are one observation."""
+        satellite = {source.product: self.cube.datasource(source) for source in self.cube.sources}
+        passes: dict[tuple[date, int], list[SceneRef]] = {}
+        for scene in self.scenes:
+            key = (scene.datetime.date(), satellite[scene.product])
+            passes.setdefault(key, []).append(scene)
+        return [tuple(group) for group in passes.values()]
+
+    @property
+    def item_id(self) -> str:
+        """Name of the image: ``<cube>_<tile>_<start>_<end>``."""
+        return cube_item_id(self.cube.name, self.tile_id, self.period)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the task as a line of a plan."""
+        return {
+            "status": "planned",
+            "item": self.item_id,
+            "id": str(self.id),
+            "cube": self.cube.name,
+            "tile": self.tile_id,
+            "start": self.period.start.isoformat(),
+            "end": self.period.end.isoformat(),
+            "shape": list(self.geobox.shape),
+            "scenes": [scene.label for scene in self.scenes],
+        }
