@@ -44,6 +44,7 @@ def build_cube(
     *,
     now: Callable[[], datetime],
     workers: int = 1,
+    threads: int = 1,
     runner: Runner | None = None,
     retries: int = 0,
     skip_scenes: bool = False,
@@ -68,6 +69,8 @@ def build_cube(
         it must be something that can be pickled.
     workers
         Processes of this machine that compute and write.
+    threads
+        Of each process, that work at one image.
     runner
         What runs tasks instead, such as `odc_bdc.building.running.Cluster`.
     retries
@@ -111,7 +114,7 @@ def build_cube(
         last = attempt == retries
         again: list[Finished] = []
         try:
-            for finished in runner.run(Job(store, now, skip_scenes and last), waiting):
+            for finished in runner.run(Job(store, now, skip_scenes and last, threads), waiting):
                 again += book.take(finished, last=last)
         except ClusterError:
             for task, outcome in again:

@@ -17,6 +17,7 @@ import yaml
 
 from odc_bdc.building.failures import failures, forget_failure
 from odc_bdc.building.partial import left_over, partial_folder
+from odc_bdc.building.store import ImageStore
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing import archive
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
@@ -198,7 +199,8 @@ def _of_product(
             yield one
     known = {path for _, path in below}
     limit = now - max(older_than, FRESH)
-    yield from _orphans(dc, product, _documents(root, product) - known, limit)
+    there = _documents(root, product) | _laid_out(root, product)
+    yield from _orphans(dc, product, there - known, limit)
     yield from _failures(dc, product, root)
 
 
@@ -268,6 +270,12 @@ def _documents(root: Path, product: str) -> set[Path]:
             if name.endswith(DOCUMENT_SUFFIX) and not name.startswith(".")
         }
     return found
+
+
+def _laid_out(root: Path, product: str) -> set[Path]:
+    """Give the documents of a product that lie where the layout of the root has them."""
+    documents = ImageStore.open(root).documents(product)
+    return {(root / path).resolve() for path in documents}
 
 
 def _id_of(document: Path, product: str) -> uuid.UUID | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from odc_bdc.building.efficacy import EfficacyStore
 from odc_bdc.building.layout import LAYOUTS, Layout
 from odc_bdc.building.partial import partial_folder, remove_partial
 from odc_bdc.building.storage import Disk, Storage, storage_at
@@ -78,6 +79,11 @@ class ImageStore:
     def storage(self) -> Storage:
         """The files below the root."""
         return storage_at(self.root)
+
+    @property
+    def efficacy(self) -> EfficacyStore:
+        """What is known of scenes on tiles."""
+        return EfficacyStore.below(self.work)
 
     @property
     def is_local(self) -> bool:

@@ -159,6 +159,8 @@ class Job:
         The clock, for the time of processing.
     skip_scenes
         Leave out scenes that cannot be read.
+    threads
+        That work at one image.
     version
         Of the program that gives the tasks; a worker that has another refuses them.
     """
@@ -166,6 +168,7 @@ class Job:
     store: ImageStore
     now: Callable[[], datetime]
     skip_scenes: bool = False
+    threads: int = 1
     version: str = __version__
 
     def __call__(self, task: CompositeTask) -> Outcome:
@@ -176,7 +179,9 @@ class Job:
             return Outcome(fault=Fault(reason, lasting=True), host=host)
         begun = time.perf_counter()
         try:
-            image = build_task(task, self.store, self.now(), skip_scenes=self.skip_scenes)
+            image = build_task(
+                task, self.store, self.now(), skip_scenes=self.skip_scenes, threads=self.threads
+            )
         except Exception as e:  # noqa: BLE001 (whatever befalls one image, the others go on)
             return Outcome(fault=fault_of(e), host=host)
         figures = _figures(task, image, time.perf_counter() - begun)
@@ -184,7 +189,12 @@ class Job:
 
 
 def build_task(
-    task: CompositeTask, store: ImageStore, processed: datetime, *, skip_scenes: bool = False
+    task: CompositeTask,
+    store: ImageStore,
+    processed: datetime,
+    *,
+    skip_scenes: bool = False,
+    threads: int = 1,
 ) -> BuiltImage:
     """Compute and write one image unless it is there.
 
@@ -197,6 +207,8 @@ def build_task(
     skip_scenes
         Leave out the scenes that cannot be read. The image then is that of the others, has the id
         that follows from these, and its documents name the task and what was left out.
+    threads
+        That work at it; the image is the same.
 
     Raises
     ------
@@ -212,7 +224,11 @@ def build_task(
             return BuiltImage(store.document_uri(wanted), wanted.id, left_out)
         try:
             written = write_image(
-                wanted, store, processed=processed, properties=_remarks(task, left_out)
+                wanted,
+                store,
+                processed=processed,
+                properties=_remarks(task, left_out),
+                threads=threads,
             )
         except UnreadableSceneError as e:
             if not skip_scenes:

@@ -63,6 +63,7 @@ def write_image(
     *,
     processed: datetime,
     properties: Mapping[str, Any] | None = None,
+    threads: int = 1,
 ) -> WrittenImage:
     """Compute and write a task's image, and publish it whole.
 
@@ -74,6 +75,8 @@ def write_image(
         Time of processing, for the documents.
     properties
         More properties for the documents, with values that JSON has.
+    threads
+        As of `write_bands`.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def write_image(
     """
     store = root if isinstance(root, ImageStore) else ImageStore.open(root)
     with store.partial(task) as folder:
-        summary = write_bands(task, folder)
+        summary = write_bands(task, folder, threads=threads, store=store.efficacy)
         told = image_properties(task, summary, processed) | dict(properties or {})
         _write_documents(task, store, folder, summary, told)
         _write_collection(task, store)

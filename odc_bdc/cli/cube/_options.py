@@ -152,12 +152,3 @@ def _tiles_of_area(
     if not tiles:
         raise InvalidValueError(f"no tile of cube {cube.name} lies there")
     return tiles
-
-
-def root_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--root``, the folder of the built cubes."""
-    return click.option(
-        "--root",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Folder of the built cubes; default is cubes/ below --home.",
-    )(command)

@@ -8,8 +8,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from odc_bdc.errors import InvalidValueError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from odc_bdc.building.store import ImageStore
+
+
+_ROOT = click.option(
+    "--root",
+    metavar="DIR|s3://BUCKET/PREFIX",
+    help="Where the built images are; default is cubes/ below --home.",
+)
+_LAYOUT = click.option(
+    "--layout",
+    metavar="NAME|TEMPLATE",
+    help="Folders and names below the root: odc-bdc (default), bdc-v1, bdc-v2, or a "
+    "template such as {cube}/{tile}/{year}/{start}/{id8}. A root keeps the one that "
+    "it began with.",
+)
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--root``; the command gets the `ImageStore` that is there."""
+    return _ROOT(_with_store(command))
+
+
+def disk_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--root``; the command gets the `Path` of it, which must be a folder."""
+
+    @wraps(command)
+    def with_root(*given: Any, store: ImageStore, **others: Any) -> Any:
+        if not store.is_local:
+            raise InvalidValueError(f"--root {store.root}: this works with folders only, not on S3")
+        return command(*given, root=store.work, **others)
+
+    return store_option(with_root)
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -17,32 +52,17 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     Below ``home``, an option of the command's own, is what has no place at the root.
     """
+    return _ROOT(_LAYOUT(_with_store(command)))
 
+
+def _with_store(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_store(
-        *given: Any, home: Path, root: str | None, layout: str | None, **others: Any
+        *given: Any, home: Path, root: str | None, layout: str | None = None, **others: Any
     ) -> Any:
         from odc_bdc.building.store import ImageStore
 
         store = ImageStore.open(root or home / "cubes", layout=layout, work=home / "work")
         return command(*given, home=home, store=store, **others)
 
-    decorated: Callable[..., Any] = with_store
-    for option in reversed(
-        (
-            click.option(
-                "--root",
-                metavar="DIR|s3://BUCKET/PREFIX",
-                help="Where the built images are; default is cubes/ below --home.",
-            ),
-            click.option(
-                "--layout",
-                metavar="NAME|TEMPLATE",
-                help="Folders and names below the root: odc-bdc (default), bdc-v1, bdc-v2, or a "
-                "template such as {cube}/{tile}/{year}/{start}/{id8}. A root keeps the one that "
-                "it began with.",
-            ),
-        )
-    ):
-        decorated = option(decorated)
-    return decorated
+    return with_store

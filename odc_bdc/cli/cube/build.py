@@ -41,6 +41,12 @@ def _running_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes."
         ),
         click.option(
+            "--threads",
+            type=click.IntRange(1),
+            help="Threads of each process; default is the cores, shared by the processes of this "
+            "machine; of a cluster 1.",
+        ),
+        click.option(
             "--scheduler",
             metavar="ADDRESS",
             help="Compute on the Dask cluster of this scheduler, such as tcp://10.0.0.1:8786; its "
@@ -88,6 +94,7 @@ def build(
     home: Path,
     store: ImageStore,
     workers: int,
+    threads: int | None,
     scheduler: str | None,
     shard: str | None,
     retries: int,
@@ -140,6 +147,7 @@ def build(
             store,
             now=partial(datetime.now, UTC),
             workers=workers,
+            threads=threads or (1 if scheduler else _threads(workers)),
             runner=runner,
             retries=retries,
             skip_scenes=skip,
@@ -149,6 +157,11 @@ def build(
     _tell(report, spec.name)
     if not report.complete:
         sys.exit(1)
+
+
+def _threads(workers: int) -> int:
+    """Share the cores of this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // workers)
 
 
 def _shard(text: str | None) -> Shard | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
-from odc_bdc.cli.cube._options import root_option, time_option
+from odc_bdc.cli.cube._options import time_option
+from odc_bdc.cli.cube._store import disk_option
 
 if TYPE_CHECKING:
     from datacube import Datacube
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     required=True,
     help="Size of a pixel, in units of the cube's CRS: a whole multiple of the cube's own.",
 )
-@root_option
+@disk_option
 @home_option
 def overview(
     name: str,
     *,
     time: tuple[datetime, datetime],
     resolution: float,
-    root: Path | None,
+    root: Path,
     home: Path,
 ) -> None:
     """Make coarse images of all finished tiles at once, for zoomed-out maps.
@@ -58,7 +59,7 @@ def overview(
     factor = overview_factor(cube, resolution)
     with opened_index(home) as dc:
         tasks = plan_overviews(dc, cube, time[0].date(), time[1].date(), factor)
-        report = _build(dc, tasks, root or home / "cubes")
+        report = _build(dc, tasks, root)
     for failure in report.failed:
         click.echo(json.dumps({"status": "failed", **asdict(failure)}))
     summary = {**asdict(report), "failed": len(report.failed)}

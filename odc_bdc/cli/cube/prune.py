@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
-from odc_bdc.cli.cube._options import root_option
+from odc_bdc.cli.cube._store import disk_option
 
 if TYPE_CHECKING:
     from datacube import Datacube
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     "at least an hour, for a builder may be about to index them.",
 )
 @click.option("--yes", is_flag=True, help="Do it; without this nothing is changed.")
-@root_option
+@disk_option
 @home_option
-def prune(name: str, *, days: float, yes: bool, root: Path | None, home: Path) -> None:
+def prune(name: str, *, days: float, yes: bool, root: Path, home: Path) -> None:
     """Take away what nobody needs of a cube and its overview; say so first.
 
     \b
@@ -59,7 +59,7 @@ def prune(name: str, *, days: float, yes: bool, root: Path | None, home: Path) -
     from odc_bdc.errors import InvalidValueError
     from odc_bdc.planning import overview_name
 
-    cube, place = find_cube(name), root or home / "cubes"
+    cube, place = find_cube(name), root
     with opened_index(home) as dc:
         products = [overview_name(cube.name), cube.name]
         known = [p for p in products if dc.index.products.get_by_name(p) is not None]

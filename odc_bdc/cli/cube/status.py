@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import click
 
 from odc_bdc.cli._options import opened_index
-from odc_bdc.cli.cube._options import root_option, task_options
+from odc_bdc.cli.cube._options import task_options
+from odc_bdc.cli.cube._store import store_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from odc_bdc.building.store import ImageStore
     from odc_bdc.cli.cube._options import Request
     from odc_bdc.planning import PeriodStatus
 
 
 @click.command()
 @task_options
-@root_option
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines instead of a table.")
 @click.option(
     "--picture",
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     help="Draw tiles (down) and periods (across) as PNG; needs the extra [demo].",
 )
 def status(
-    request: Request, *, home: Path, root: Path | None, as_json: bool, picture: Path | None
+    request: Request, *, home: Path, store: ImageStore, as_json: bool, picture: Path | None
 ) -> None:
     """Tell for each tile and period what there is.
 
@@ -50,7 +52,7 @@ def status(
 
     with opened_index(home) as dc:
         plan = request.plan(dc)
-        noted = {record.id: record.reason for record in failures(root or home / "cubes")}
+        noted = {record.id: record.reason for record in failures(store.work)}
         found = cube_status(dc, plan, noted)
     for line in _lines(found, as_json=as_json):
         click.echo(line)
