@@ -36,6 +36,18 @@ def shipped_measurements(product: str) -> dict[str, dict[str, Any]]:
     return {m["name"]: m for m in product_document(product)["measurements"]}
 
 
+def product_mission(name: str) -> str:
+    """Give the folder of a product's document, such as ``cbers4``; empty if it is not shipped.
+
+    Examples
+    --------
+    >>> product_mission("MOD13Q1_6"), product_mission("mine")
+    ('modis', '')
+    """
+    path = _paths().get(name)
+    return path.parent.name if path else ""
+
+
 @cache
 def _paths() -> dict[str, Path]:
     root = Path(str(files("odc_bdc.product_defs")))

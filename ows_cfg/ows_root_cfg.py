@@ -11,6 +11,8 @@ ODC_BDC_OWS_URL
     Base URLs under which clients reach the services, separated by commas, the public one first.
 ODC_BDC_OWS_TITLE
     Title of the services.
+ODC_BDC_OWS_INDICES
+    Spectral indices that layers have styles for, separated by commas; those of spyndex too.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from odc_bdc.cube import shipped_cubes
 from odc_bdc.ows import Service, build_config, inventory
+from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.server import URL_VARIABLE
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +38,9 @@ def _service() -> Service:
     default = Service()
     urls = tuple(u.strip() for u in os.environ.get(URL_VARIABLE, "").split(",") if u.strip())
     title = os.environ.get("ODC_BDC_OWS_TITLE") or default.title
-    return Service(title=title, urls=urls or default.urls)
+    named = os.environ.get("ODC_BDC_OWS_INDICES", "").split(",")
+    indices = tuple(name.strip() for name in named if name.strip())
+    return Service(title=title, urls=urls or default.urls, indices=indices or default.indices)
 
 
 def _configure() -> dict[str, Any]:
@@ -52,4 +57,13 @@ def _configure() -> dict[str, Any]:
     return build_config(found.cubes, found.scenes, service=_service())
 
 
+def _register_styles() -> None:
+    """Make the styles' own kinds known to whatever program of datacube-ows reads this."""
+    require_ows()
+    from odc_bdc.ows.style_types import register_styles  # noqa: PLC0415 (needs the extra)
+
+    register_styles()
+
+
+_register_styles()
 ows_cfg = _configure()

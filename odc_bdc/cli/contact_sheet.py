@@ -16,8 +16,9 @@ from odc_bdc.cli._picture import new_figure, save_figure
 from odc_bdc.cube import CubeSpec, Measurement
 from odc_bdc.errors import SceneError
 from odc_bdc.indices import ndvi
+from odc_bdc.ows.bands import stretch
 from odc_bdc.ows.endpoints import fetch, map_query
-from odc_bdc.ows.styles import NDVI_RAMP, stretch
+from odc_bdc.ows.ramps import VEGETATION
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +62,9 @@ def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path:
 def rgb(ds: xr.Dataset, cube: CubeSpec) -> npt.NDArray[np.uint8]:
     """Give a picture (y, x, 4) of the bands red, green, blue; transparent where one has no data."""
     bands = [ds[_band(cube, alias)].values for alias in _TRUE_COLOUR]
-    ranges = [stretch(_measurement(cube, alias).to_odc(), alias) for alias in _TRUE_COLOUR]
+    ranges = [
+        stretch(_measurement(cube, alias).to_odc(), alias, cube.mission) for alias in _TRUE_COLOUR
+    ]
     scaled = [
         np.clip((b.astype(np.float32) - low) / (high - low), 0, 1) * 255
         for b, (low, high) in zip(bands, ranges, strict=True)
@@ -77,8 +80,8 @@ def _ndvi(ds: xr.Dataset, cube: CubeSpec) -> npt.NDArray[np.uint8]:
 
     red, nir = (_reflectance(ds, _measurement(cube, alias)) for alias in ("red", "nir"))
     values = ndvi(red, nir)
-    low, high = NDVI_RAMP[0][0], NDVI_RAMP[-1][0]
-    stops = [((value - low) / (high - low), colour) for value, colour in NDVI_RAMP]
+    low, high = VEGETATION[0][0], VEGETATION[-1][0]
+    stops = [((value - low) / (high - low), colour) for value, colour in VEGETATION]
     colours = LinearSegmentedColormap.from_list("ndvi", stops, N=1024)
     out: npt.NDArray[np.uint8] = colours((values - low) / (high - low), bytes=True)
     return out

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows.crs import published_crss
-from odc_bdc.ows.layers import SceneLayer, cube_layer, folder_title, scene_layer
+from odc_bdc.ows.languages import DOMAIN, LANGUAGES, Text, Translations
+from odc_bdc.ows.layers import SceneLayer, layer_folders
+from odc_bdc.ows.parsed import named_layers
+from odc_bdc.ows.styles import INDICES
 from odc_bdc.ows.tiles import TILE_MATRIX_SETS
 
 if TYPE_CHECKING:
@@ -17,6 +20,13 @@ if TYPE_CHECKING:
 MAX_PIXELS = 4096
 """Largest width and height of a GetMap."""
 
+OWN = "odc_bdc"
+"""Key of what datacube-ows does not read, but `odc_bdc.ows.content` does."""
+
+_ABSTRACT = Text(
+    "Data cubes of satellite images and the scenes they are made of.",
+    "Cubos de dados de imagens de satélite e as cenas de que são feitos.",
+)
 
 # Left out, these would be printed as "None".
 _ADDRESS = ("address", "city", "state", "postcode")
@@ -29,16 +39,22 @@ class Service:
     Attributes
     ----------
     title, abstract, organisation, email
-        Printed in the capabilities.
+        Printed in the capabilities; a `Text` in both languages, a plain text in either.
     urls
         Base URLs under which clients reach the service, the public one first.
+    attribution
+        Whom an image is to be attributed to; the title if empty.
+    indices
+        Spectral indices that layers have styles for where their bands allow, those of spyndex too.
     """
 
-    title: str = "Brazil Data Cube"
-    abstract: str = "Data cubes of satellite images and the scenes they are made of."
+    title: str | Text = "Brazil Data Cube"
+    abstract: str | Text = _ABSTRACT
     organisation: str = ""
     email: str = ""
     urls: tuple[str, ...] = ("http://127.0.0.1:8000",)
+    attribution: str | Text = ""
+    indices: tuple[str, ...] = INDICES
 
 
 def build_config(
@@ -50,10 +66,12 @@ def build_config(
 ) -> dict[str, Any]:
     """Make a complete configuration: services, CRSs, tile matrix sets, folders, layers, styles.
 
+    Texts are in English; their Portuguese, and the timelines of layers, are under the key `OWN`.
+
     Parameters
     ----------
     cubes, scene_products
-        One layer each, under the name of its product, in a folder per sensor.
+        One layer each, under the name of its product, in a folder per sensor and period.
     service
         Titles and addresses.
     env
@@ -62,48 +80,76 @@ def build_config(
     Raises
     ------
     InvalidValueError
-        If a product of scenes says neither CRS nor resolution.
+        If a product of scenes says neither CRS nor resolution, or an index of the service needs
+        more than reflectances.
+    UnknownNameError
+        If there is no index of a name.
     """
     service = service or Service()
-    folders = _folders(cubes, scene_products)
-    layers = [layer for folder in folders for layer in folder["layers"]]
+    folders = layer_folders(cubes, scene_products, indices=service.indices)
+    layers = list(named_layers(folders))
+    translations = Translations()
+    config = translations.plain(
+        {
+            "global": _global(service)
+            | {"published_CRSs": published_crss(layer["native_crs"] for layer in layers)},
+            "wms": {"max_width": MAX_PIXELS, "max_height": MAX_PIXELS},
+            "wmts": {"tile_matrix_sets": {t.name: t.to_ows() for t in TILE_MATRIX_SETS}},
+            "wcs": _wcs(),
+            # A client shows a tree, which has one root.
+            "layers": [{"title": service.title, "abstract": service.abstract, "layers": folders}],
+        }
+    )
+    timelines = {cube.name: cube.timeline for cube in cubes}
+    timelines |= {str(s.product["name"]): s.timeline for s in scene_products if s.timeline}
+    config["global"]["env"] = env
+    config[OWN] = {
+        "portuguese": translations.portuguese,
+        "timelines": {name: timeline.to_dict() for name, timeline in timelines.items()},
+    }
+    return dict(config)
+
+
+def _wcs() -> dict[str, Any]:
     return {
-        "global": _global(service, env)
-        | {"published_CRSs": published_crss(layer["native_crs"] for layer in layers)},
-        "wms": {"max_width": MAX_PIXELS, "max_height": MAX_PIXELS},
-        "wmts": {"tile_matrix_sets": {t.name: t.to_ows() for t in TILE_MATRIX_SETS}},
-        "wcs": {
-            # One format only: with the postgis index, netCDF of many dates would hold only one.
-            "formats": {
-                "GeoTIFF": {
-                    "renderers": {
-                        "1": "odc_bdc.ows.coverage.geotiff_v1",
-                        "2": "odc_bdc.ows.coverage.geotiff_v2",
-                    },
-                    "mime": "image/geotiff",
-                    "extension": "tif",
-                    "multi-time": False,
-                }
-            },
-            "native_format": "GeoTIFF",
-            "calculate_tiff_statistics": False,
+        # One format only: a GeoTIFF has one time, as the renderers say who are asked for more.
+        "formats": {
+            "GeoTIFF": {
+                "renderers": {
+                    "1": "odc_bdc.ows.coverage.geotiff_v1",
+                    "2": "odc_bdc.ows.coverage.geotiff_v2",
+                },
+                "mime": "image/geotiff",
+                "extension": "tif",
+                "multi-time": False,
+            }
         },
-        "layers": folders,
+        "native_format": "GeoTIFF",
+        "calculate_tiff_statistics": False,
     }
 
 
-def _global(service: Service, env: Any) -> dict[str, Any]:
+def _global(service: Service) -> dict[str, Any]:
     return {
         "title": service.title,
         "abstract": service.abstract,
         "allowed_urls": list(service.urls),
         "info_url": service.urls[0],
-        "env": env,
         "services": {"wms": True, "wmts": True, "wcs": True},
-        "keywords": ["data cube", "composite", "satellite image"],
+        "keywords": [
+            Text("data cube", "cubo de dados"),
+            Text("composite", "composição"),
+            Text("satellite image", "imagem de satélite"),
+        ],
+        "attribution": {"title": service.attribution or service.title, "url": service.urls[0]},
         "response_headers": {"Access-Control-Allow-Origin": "*"},
         "fees": "none",
         "access_constraints": "none",
+        "supported_languages": list(LANGUAGES),
+        "message_domain": DOMAIN,
+        # None of its files is read: `odc_bdc.ows.languages` gives the texts. Without a folder
+        # datacube-ows would know one language only.
+        "translations_directory": DOMAIN,
         # Without an address, datacube-ows answers a WCS 2 GetCapabilities with an error.
         "contact_info": {
             "organisation": service.organisation,
@@ -111,21 +157,3 @@ def _global(service: Service, env: Any) -> dict[str, Any]:
             "address": {"type": "postal", **dict.fromkeys(_ADDRESS, ""), "country": "Brazil"},
         },
     }
-
-
-def _folders(
-    cubes: Sequence[CubeSpec], scene_products: Sequence[SceneLayer]
-) -> list[dict[str, Any]]:
-    folders: dict[str, list[dict[str, Any]]] = {}
-    for cube in cubes:
-        folders.setdefault(folder_title(cube.platform, cube.instrument), []).append(
-            cube_layer(cube)
-        )
-    for scenes in scene_products:
-        folders.setdefault(folder_title(scenes.platform, scenes.instrument), []).append(
-            scene_layer(scenes)
-        )
-    return [
-        {"title": title, "abstract": f"Layers of {title}", "layers": layers}
-        for title, layers in sorted(folders.items())
-    ]

@@ -17,7 +17,19 @@ BDC_KEY = str(BDC_CRS)
 BDC_CODE = "EPSG:10857"
 """Another name of the BDC's CRS, for clients; few PROJ versions can look it up."""
 
-ALWAYS = ("EPSG:3857", "EPSG:4326", "OGC:CRS84", "EPSG:4674", BDC_KEY)
+UTM_ZONES = range(18, 26)
+"""The UTM zones of Brazil south of the equator."""
+
+UTM = tuple(
+    f"EPSG:{first + zone}"
+    # WGS 84 zone 1S is EPSG:32701; SIRGAS 2000 has 18S to 25S only, from EPSG:31978.
+    for first in (32700, 31960)
+    for zone in UTM_ZONES
+)
+"""WGS 84 and SIRGAS 2000, UTM zones 18S to 25S."""
+
+ALWAYS = ("EPSG:3857", "EPSG:4326", "OGC:CRS84", "EPSG:4674", "EPSG:5880", *UTM, BDC_KEY)
+"""EPSG:4674 is SIRGAS 2000, EPSG:5880 its polyconic projection of Brazil."""
 
 
 def published_crss(native: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -18,10 +18,11 @@ from rasterio.io import MemoryFile
 
 from odc_bdc.errors import OdcBdcError
 from odc_bdc.grid import normalise_crs
+from odc_bdc.ows.bands import by_common_name, stretch
 from odc_bdc.ows.coverage import CoverageBand, common_dtype
 from odc_bdc.ows.crs import BDC_CODE, BDC_KEY, published_crss
-from odc_bdc.ows.styles import TRUE_COLOUR, by_common_name, stretch
-from odc_bdc.ows.tiles import TILE, TILE_MATRIX_SETS, TileMatrixSet
+from odc_bdc.ows.styles import TRUE_COLOUR
+from odc_bdc.ows.tiles import TILE_MATRIX_SETS, TileMatrixSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -224,7 +225,7 @@ def _tile_requests(sample: _Sample) -> Iterator[_Request]:
             continue
         level, row, column = tile
         xmin, ymin, xmax, ymax = tms.bbox(level, row, column)
-        geobox = GeoBox.from_bbox((xmin, ymin, xmax, ymax), crs=tms.crs, shape=(TILE, TILE))
+        geobox = GeoBox.from_bbox((xmin, ymin, xmax, ymax), crs=tms.crs, shape=(tms.size, tms.size))
         query = {
             "service": "WMTS",
             "version": "1.0.0",
@@ -305,7 +306,7 @@ def _compare_image(body: bytes, sample: _Sample, request: _Request) -> str:
     if got.shape[0] != 4 or not got[3].any():
         return f"blank, though {opaque.mean():.0%} of the pixels have data"
     expected = [
-        to_byte(data[m["name"]].values, *stretch(m, name))
+        to_byte(data[m["name"]].values, *stretch(m, name, sample.cube.mission))
         for m, name in zip(shown, TRUE_COLOUR, strict=True)
     ]
     near = [np.abs(g.astype(int) - e) <= 1 for g, e in zip(got[:3], expected, strict=True)]

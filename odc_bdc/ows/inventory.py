@@ -10,6 +10,7 @@ from odc_bdc.cube import CubeSpec, shipped_cubes
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.ows.config import Service, build_config
 from odc_bdc.ows.layers import SceneLayer, TimeResolution, native_grid
+from odc_bdc.product import product_mission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,11 +50,7 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
         published as a product of scenes.
     """
     cubes = shipped_cubes() if cubes is None else cubes
-    sensors = {
-        s.product: (s.platform or c.platform, c.instrument)
-        for c in cubes.values()
-        for s in c.sources
-    }
+    sources = {s.product: (c.mission, s.quality) for c in cubes.values() for s in c.sources}
     present: list[CubeSpec] = []
     scenes: list[SceneLayer] = []
     left_out: dict[str, str] = {}
@@ -70,7 +67,9 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
             present.append(cubes[name])
         else:
             resolution = _time_resolution(dc, name)
-            scenes.append(SceneLayer(definition, resolution, *sensors.get(name, (None, None))))
+            mission, quality = sources.get(name, ("", None))
+            mission = product_mission(name) or mission
+            scenes.append(SceneLayer(definition, resolution, mission, quality))
     return Inventory(tuple(present), tuple(scenes), left_out)
 
 

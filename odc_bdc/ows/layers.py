@@ -1,19 +1,25 @@
-"""One layer of the services for each cube and each product of scenes."""
+"""One layer of the services for each cube and each product of scenes, in folders by sensor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from odc.geo.crs import CRS, CRSError
 
+from odc_bdc.cube import CubeSpec
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.ows.styles import styles
+from odc_bdc.naming import CollectionName
+from odc_bdc.ows import feature_info, rendering
+from odc_bdc.ows.languages import Text
+from odc_bdc.ows.styles import INDICES, Look, styles
+from odc_bdc.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from odc_bdc.cube import CubeSpec
+    from odc_bdc.quality import QualityPolicy
 
 TimeResolution: TypeAlias = Literal["summary", "solar"]
 """``summary``: the date on which a dataset starts, at midnight UTC. ``solar``: the local date of
@@ -26,10 +32,29 @@ RESOURCE_LIMITS: dict[str, Any] = {
     "wcs": {"max_datasets": 64, "max_image_size": 2**28},
 }
 
+_MISSIONS = {
+    "cbers4": Text.same("CBERS-4"),
+    "cbers4a": Text.same("CBERS-4A"),
+    "landsat8": Text.same("Landsat-8"),
+    "landsat": Text.same("Landsat"),
+    "sentinel2": Text.same("Sentinel-2"),
+    "modis": Text.same("MODIS"),
+    "combined": Text("Combined sensors", "Sensores combinados"),
+    "": Text("Other", "Outros"),
+}
+"""Titles of the folders, in their order."""
+
+_FUNCTIONS = {
+    "AVG": Text("average", "média"),
+    "MED": Text("median", "mediana"),
+    "LCF": Text("stack", "pilha"),
+}
+_SCENES = Text("Scenes", "Cenas")
+
 
 @dataclass(frozen=True, slots=True)
 class SceneLayer:
-    """A product of scenes as a layer.
+    """A product that is no known cube, mostly of scenes, as a layer.
 
     Attributes
     ----------
@@ -37,24 +62,46 @@ class SceneLayer:
         The ODC product document; its ``load`` hints give CRS and resolution.
     time_resolution
         ``solar`` for instants of acquisition, ``summary`` for datasets that start at midnight UTC.
-    platform, instrument
-        Name the folder that the layer is shown in.
+    mission
+        Names the folder that the layer is shown in, and the ranges of its colours.
+    quality
+        What its quality band says; None if nobody knows.
     """
 
     product: Mapping[str, Any]
     time_resolution: TimeResolution = "solar"
-    platform: str | None = None
-    instrument: str | None = None
+    mission: str = ""
+    quality: QualityPolicy | None = field(default=None)
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """Its periods, as far as the name tells."""
+        return timeline_of(str(self.product["name"])) if self.is_composite else None
+
+    @property
+    def is_composite(self) -> bool:
+        """What starts at midnight is made of a period: a cube that odc_bdc has no definition of."""
+        return self.time_resolution == "summary"
 
 
-def cube_layer(cube: CubeSpec) -> dict[str, Any]:
-    """Describe a cube's layer for datacube-ows."""
-    abstract = f"{cube.description['en']} Licence: {cube.license}."
-    return _layer(cube.to_product(), cube.title["en"], abstract, "summary")
+def cube_layer(cube: CubeSpec, *, indices: Sequence[str] = INDICES) -> dict[str, Any]:
+    """Describe a cube's layer for datacube-ows; texts are `Text`."""
+    title, about = Text.of(cube.title, cube.name), Text.of(cube.description)
+    abstract = Text(
+        f"{about.en} Licence: {cube.license}.".strip(),
+        f"{about.pt} Licença: {cube.license}.".strip(),
+    )
+    period = period_title(cube.timeline)
+    words = [cube.platform, cube.instrument, period, _FUNCTIONS.get(cube.function.name)]
+    quality = cube.quality if cube.function.picks_date else None
+    look = Look(cube.mission, quality, _days(cube.timeline), tuple(indices))
+    return _layer(cube.to_product(), title, abstract, "summary", look) | {
+        "keywords": [w if isinstance(w, Text) else Text.same(w) for w in words if w]
+    }
 
 
-def scene_layer(scenes: SceneLayer) -> dict[str, Any]:
-    """Describe the layer of a product of scenes for datacube-ows.
+def scene_layer(scenes: SceneLayer, *, indices: Sequence[str] = INDICES) -> dict[str, Any]:
+    """Describe the layer of a product of scenes for datacube-ows; texts are `Text`.
 
     Raises
     ------
@@ -62,26 +109,95 @@ def scene_layer(scenes: SceneLayer) -> dict[str, Any]:
         If the product says neither CRS nor resolution (`native_grid`).
     """
     product = scenes.product
-    name, about = str(product["name"]), str(product.get("description") or "").rstrip(".")
+    name, about = str(product["name"]), str(product.get("description") or product["name"])
     licence = product.get("license")
-    abstract = ". ".join(part for part in (about, f"Licence: {licence}" if licence else "") if part)
-    # What starts at midnight is made of a period: a cube that odc_bdc has no definition of.
-    title = f"{name}, scenes" if scenes.time_resolution == "solar" else name
-    return _layer(product, title, f"{abstract or name}.", scenes.time_resolution)
+    about = about.rstrip(".") + "."
+    abstract = Text(
+        f"{about} Licence: {licence}." if licence else about,
+        f"{about} Licença: {licence}." if licence else about,
+    )
+    title = Text.same(name) if scenes.is_composite else Text(f"{name}, scenes", f"{name}, cenas")
+    timeline = scenes.timeline
+    days = _days(timeline) if timeline else None
+    look = Look(scenes.mission, scenes.quality, days, tuple(indices))
+    words = [_mission(scenes.mission), period_title(timeline) if timeline else _SCENES]
+    return _layer(product, title, abstract, scenes.time_resolution, look) | {"keywords": words}
 
 
-def folder_title(platform: str | None, instrument: str | None) -> str:
-    """Name the folder of a sensor's layers.
+def layer_folders(
+    cubes: Sequence[CubeSpec], scene_products: Sequence[SceneLayer], *, indices: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Put all layers into folders: by sensor, in it by period from short to long, last the scenes.
+
+    Cubes of one period follow each other by function.
+    """
+    missions: dict[str, dict[tuple[int, Text], list[dict[str, Any]]]] = {}
+
+    def add(mission: str, timeline: Timeline | None, layer: dict[str, Any]) -> None:
+        # Scenes come behind every period.
+        key = (_days(timeline), period_title(timeline)) if timeline else (10**6, _SCENES)
+        missions.setdefault(mission, {}).setdefault(key, []).append(layer)
+
+    for cube in cubes:
+        add(cube.mission, cube.timeline, cube_layer(cube, indices=indices))
+    for scenes in scene_products:
+        add(scenes.mission, scenes.timeline, scene_layer(scenes, indices=indices))
+    order = {mission: i for i, mission in enumerate(_MISSIONS)}
+    return [
+        {
+            "title": _mission(mission),
+            "abstract": _about(_mission(mission)),
+            "layers": [
+                {"title": title, "abstract": _about(_mission(mission), title), "layers": layers}
+                for (_, title), layers in sorted(parts.items(), key=lambda part: part[0][0])
+            ],
+        }
+        for mission, parts in sorted(
+            missions.items(), key=lambda part: (order.get(part[0], len(order) - 1.5), part[0])
+        )
+    ]
+
+
+def period_title(timeline: Timeline) -> Text:
+    """Name the length of a timeline's periods.
 
     Examples
     --------
-    >>> folder_title("landsat-8", "oli")
-    'Landsat-8 OLI'
+    >>> period_title(Timeline("continuous", "month", 1))
+    Text(en='Monthly', pt='Mensal')
     """
-    if not platform:
-        return "Other"
-    title = platform[:1].upper() + platform[1:]
-    return f"{title} {instrument.upper()}" if instrument else title
+    if timeline.intervals:
+        return Text("Seasons", "Estações")
+    if timeline.step == 1:
+        return {
+            "day": Text("Daily", "Diário"),
+            "month": Text("Monthly", "Mensal"),
+            "year": Text("Yearly", "Anual"),
+        }[timeline.unit]
+    portuguese = {"day": "dias", "month": "meses", "year": "anos"}[timeline.unit]
+    return Text(f"{timeline.step} {timeline.unit}s", f"{timeline.step} {portuguese}")
+
+
+def timeline_of(product: str) -> Timeline | None:
+    """Give the timeline that the name of a product of composites tells; None if it is silent.
+
+    Examples
+    --------
+    >>> timeline_of("CB4_64_16D_STK_1")
+    Timeline(schema='cyclic', unit='day', step=16, intervals=(), start=None)
+    >>> timeline_of("MOD13Q1_6") is None
+    True
+    """
+    # In product names `_` stands for the `-` of collections.
+    head, _, version = product.rpartition("_")
+    for text in (product, f"{head}-{version}", product.replace("_", "-")):
+        try:
+            name = CollectionName.parse(text)
+        except InvalidValueError:
+            continue
+        if name.step and name.unit:
+            return Timeline("cyclic" if name.unit == "day" else "continuous", name.unit, name.step)
+    return None
 
 
 def native_grid(product: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
@@ -104,11 +220,32 @@ def native_grid(product: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
         ) from e
 
 
+def _days(timeline: Timeline) -> int:
+    """Give the length of a timeline's period, one in the middle of a year."""
+    middle = date(2019, 7, 1)
+    period = next(timeline.covering(middle, middle), None)
+    return (period.end - period.start).days + 1 if period else 1
+
+
+def _mission(mission: str) -> Text:
+    return _MISSIONS.get(mission) or Text.same(mission)
+
+
+def _about(*titles: Text) -> Text:
+    english, portuguese = (", ".join(t) for t in zip(*((t.en, t.pt) for t in titles), strict=True))
+    return Text(f"Layers of {english}", f"Camadas de {portuguese}")
+
+
 def _layer(
-    product: Mapping[str, Any], title: str, abstract: str, time_resolution: TimeResolution
+    product: Mapping[str, Any],
+    title: Text,
+    abstract: Text,
+    time_resolution: TimeResolution,
+    look: Look,
 ) -> dict[str, Any]:
     crs, resolution = native_grid(product)
-    looks = styles(product["measurements"])
+    looks = styles(product["measurements"], look)
+    names = {m["name"] for m in product["measurements"]}
     return {
         "name": product["name"],
         "product_name": product["name"],
@@ -123,7 +260,8 @@ def _layer(
         "time_resolution": time_resolution,
         "default_time": "latest",
         "resource_limits": RESOURCE_LIMITS,
-        "image_processing": {"extent_mask_func": "datacube_ows.ogc_utils.mask_by_val"},
+        "image_processing": {"extent_mask_func": f"{rendering.__name__}.has_data"},
+        "feature_info": {"custom_includes": feature_info.includes(names, look.quality)},
         "wcs": {"native_format": "GeoTIFF"},
         "styling": {"default_style": looks[0]["name"], "styles": looks},
     }

@@ -51,6 +51,9 @@ def parsed_config(config: Mapping[str, Any]) -> Iterator[ParsedConfig]:
     from datacube_ows.config_utils import ConfigException, ODCInitException  # noqa: PLC0415
     from datacube_ows.ows_configuration import OWSConfig  # noqa: PLC0415
 
+    from odc_bdc.ows.style_types import register_styles  # noqa: PLC0415 (needs the extra)
+
+    register_styles()
     with _complaints() as complaints:
         try:
             ows = OWSConfig(refresh=True, cfg=dict(config), called_from_update_ranges=True)

@@ -1,141 +1,427 @@
-"""How layers look: true colour, false colour and NDVI, where the bands are there.
+"""How layers look: the styles that their bands allow.
 
-Bands are found by their common names (``red``, ``green``, ``blue``, ``nir``), which products carry
-as aliases.
+Bands are found by their common names (``red``, ``nir``), which products carry as aliases.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from odc_bdc import indices
+from odc_bdc.cube import Encoding
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.ows import ramps, rendering
+from odc_bdc.ows.bands import by_common_name, reflectance_encoding, stretch
+from odc_bdc.ows.languages import Text
+from odc_bdc.quality import CLEAR, SEEN
+from odc_bdc.spectral_index import spectral_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import xarray as xr
+    from odc_bdc.quality import QualityPolicy
 
 TRUE_COLOUR = ("red", "green", "blue")
-FALSE_COLOUR = ("nir", "red", "green")
 
-VISIBLE = (0.0, 0.3)
-"""Reflectances shown as black and as full brightness."""
-NEAR_INFRARED = (0.0, 0.5)
+MAX_TIMES = 46
+"""Times that an animation or an amplitude may have: two years of 16 days."""
 
-NDVI_RAMP = (
-    (-0.2, "#2b6cb0"),
-    (0.0, "#d9c7a3"),
-    (0.2, "#f2e9b8"),
-    (0.4, "#b5d16b"),
-    (0.6, "#5aa83f"),
-    (0.8, "#1e7a2d"),
-    (1.0, "#004018"),
+FRAME = 600
+"""Milliseconds that an animation shows each image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Composition:
+    """Three bands as red, green and blue."""
+
+    name: str
+    title: Text
+    abstract: Text
+    shown: tuple[str, str, str]
+
+
+COMPOSITIONS = (
+    _Composition(
+        "true_colour",
+        Text("True colour", "Cor verdadeira"),
+        Text("Red, green, blue: as the eye sees it", "Vermelho, verde, azul: como o olho vê"),
+        TRUE_COLOUR,
+    ),
+    _Composition(
+        "false_colour",
+        Text("False colour", "Falsa cor"),
+        Text(
+            "Near infrared, red, green: vegetation is red",
+            "Infravermelho próximo, vermelho, verde: a vegetação aparece em vermelho",
+        ),
+        ("nir", "red", "green"),
+    ),
+    _Composition(
+        "shortwave",
+        Text("Shortwave infrared", "Infravermelho de ondas curtas"),
+        Text(
+            "Shortwave infrared, near infrared, red: bare soil and burnt areas are red and brown",
+            "Infravermelho de ondas curtas, infravermelho próximo, vermelho: solo exposto e áreas "
+            "queimadas em vermelho e marrom",
+        ),
+        ("swir16", "nir", "red"),
+    ),
 )
-"""Colours of NDVI values, linear between them: blue below zero (water), then sand to dark green."""
+
+_INSTEAD = {"swir16": "swir22"}
+
+_BAND_TITLES = {
+    "blue": Text("blue", "azul"),
+    "green": Text("green", "verde"),
+    "red": Text("red", "vermelho"),
+    "nir": Text("near infrared", "infravermelho próximo"),
+    "swir16": Text("shortwave infrared", "infravermelho de ondas curtas"),
+    "swir22": Text("shortwave infrared", "infravermelho de ondas curtas"),
+}
+_LIGHTS = {"red": "#d1242f", "green": "#1a7f37", "blue": "#0969da"}
+
+INDICES = ("NDVI", "EVI", "NDWI", "NBR")
+"""Indices that layers have a style for, if nothing else is asked for."""
+
+ANIMATED = "NDVI"
+
+_INDEX_TITLES = {
+    "NDVI": Text(
+        "Normalised difference vegetation index", "Índice de vegetação por diferença normalizada"
+    ),
+    "EVI": Text("Enhanced vegetation index", "Índice de vegetação realçado"),
+    "NDWI": Text("Normalised difference water index", "Índice de água por diferença normalizada"),
+    "NBR": Text("Normalised burn ratio", "Razão normalizada de queimada"),
+}
+_INDEX_RAMPS = {
+    "NDVI": ramps.VEGETATION,
+    "EVI": ramps.VEGETATION,
+    "NDWI": ramps.WATER,
+    "NBR": ramps.BURN,
+}
 
 
-def by_common_name(measurements: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Index measurements (as ODC product documents have them) by name and by alias."""
-    return {
-        label: m for m in reversed(measurements) for label in (*(m.get("aliases") or ()), m["name"])
-    }
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What decides on a layer's styles, besides its bands.
+
+    Attributes
+    ----------
+    mission
+        Which measured ranges the colours cover (`odc_bdc.ows.bands.BRIGHTEST`).
+    quality
+        What the quality band says; None if nobody knows.
+    days
+        Length of a period, None for scenes; a count of observations goes up to about half of it.
+    indices
+        Names of spectral indices, those of spyndex too; those that lack bands are left out.
+    """
+
+    mission: str = ""
+    quality: QualityPolicy | None = None
+    days: int | None = None
+    indices: tuple[str, ...] = INDICES
 
 
-def stretch(measurement: Mapping[str, Any], common_name: str) -> tuple[float, float]:
-    """Give the pixel values of a band that are shown as black and as full brightness.
+def styles(
+    measurements: Sequence[Mapping[str, Any]], look: Look | None = None
+) -> list[dict[str, Any]]:
+    """Give the styles for a layer with these bands; at least one, the default first.
 
     Parameters
     ----------
-    measurement
-        As the ODC product document has it; ``scale_factor`` and ``add_offset`` turn pixel values
-        into reflectance. Without them, integers are taken for ten-thousandths, as the BDC's are.
-    common_name
-        ``nir`` is brighter than the rest, so its range is wider.
+    measurements
+        As ODC product documents have them.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        If there is no index of a name, or it needs more than reflectances.
     """
-    if measurement["dtype"] == "uint8":
-        return 0.0, 255.0
-    scale, offset = _to_reflectance(measurement)
-    low, high = NEAR_INFRARED if common_name == "nir" else VISIBLE
-    return (low - offset) / scale, (high - offset) / scale
-
-
-def styles(measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the styles for a layer with these bands; at least one, the default first."""
+    look = look or Look()
     bands = by_common_name(measurements)
-    found = []
-    if bands.keys() >= set(TRUE_COLOUR):
-        found.append(_rgb("true_colour", "True colour", "Red, green, blue", TRUE_COLOUR, bands))
-    if bands.keys() >= set(FALSE_COLOUR):
-        about = "Near infrared, red, green: vegetation is red"
-        found.append(_rgb("false_colour", "False colour", about, FALSE_COLOUR, bands))
-    if bands.keys() >= {"red", "nir"}:
-        found.append(_ndvi_style(bands))
-    first = measurements[0]["name"]
-    return found or [_rgb("grey", first, f"Band {first} in grey", (first,) * 3, bands)]
+    found = [
+        *_compositions(bands, look.mission),
+        *_indices(bands, look.indices),
+        *_auxiliary(bands, look),
+    ]
+    first = str(measurements[0]["name"])
+    grey = _Composition(
+        "grey",
+        Text.same(first),
+        Text(f"Band {first} in grey", f"Banda {first} em tons de cinza"),
+        (first,) * 3,
+    )
+    return found or [_composition(grey, bands, look.mission)]
 
 
-def ndvi(
-    data: xr.Dataset,
-    *,
-    red: tuple[float, float],
-    nir: tuple[float, float],
-    band_mapper: Callable[[str], str],
-) -> xr.DataArray:
-    """Compute NDVI as float32, whatever the bands' integer type (no wrap-around).
-
-    Parameters
-    ----------
-    data
-        Holds the bands ``red`` and ``nir``; nodata may be among the pixels, the caller masks them.
-    red, nir
-        Scale and offset that turn the band's pixel values into reflectance.
-    band_mapper
-        Gives the name in `data` of a common name.
-
-    Returns
-    -------
-    xarray.DataArray
-        float32; 0 where both bands sum to 0, so that no pixel is NaN.
-    """
-    r = data[band_mapper("red")].astype("float32") * red[0] + red[1]
-    n = data[band_mapper("nir")].astype("float32") * nir[0] + nir[1]
-    return r.copy(data=np.nan_to_num(indices.ndvi(r.values, n.values)))
+def _compositions(bands: Mapping[str, Mapping[str, Any]], mission: str) -> Iterator[dict[str, Any]]:
+    for composition in COMPOSITIONS:
+        shown = composition.shown
+        if shown[0] not in bands:  # MODIS products have the longer of the two shortwave bands only
+            shown = (_INSTEAD.get(shown[0], shown[0]), *shown[1:])
+        if bands.keys() >= set(shown):
+            yield _composition(replace(composition, shown=shown), bands, mission)
 
 
-def _to_reflectance(measurement: Mapping[str, Any]) -> tuple[float, float]:
-    scale = measurement.get("scale_factor")
-    if scale:
-        return float(scale), float(measurement.get("add_offset") or 0.0)
-    return (1e-4, 0.0) if "int" in measurement["dtype"] else (1.0, 0.0)
-
-
-def _rgb(
-    name: str,
-    title: str,
-    abstract: str,
-    shown: tuple[str, ...],
-    bands: Mapping[str, Mapping[str, Any]],
+def _composition(
+    composition: _Composition, bands: Mapping[str, Mapping[str, Any]], mission: str
 ) -> dict[str, Any]:
-    components = {
-        colour: {band: 1.0, "scale_range": list(stretch(bands[band], band))}
-        for colour, band in zip(TRUE_COLOUR, shown, strict=True)
-    }
-    return {"name": name, "title": title, "abstract": abstract, "components": components}
-
-
-def _ndvi_style(bands: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    lights = list(zip(TRUE_COLOUR, composition.shown, strict=True))
     return {
-        "name": "ndvi",
-        "title": "NDVI",
-        "abstract": "Normalised difference vegetation index, (nir - red) / (nir + red)",
-        "index_function": {
-            "function": f"{__name__}.ndvi",
-            "mapped_bands": True,
-            "kwargs": {band: _to_reflectance(bands[band]) for band in ("red", "nir")},
+        "name": composition.name,
+        "title": composition.title,
+        "abstract": composition.abstract,
+        "components": {
+            light: {
+                bands[band]["name"]: 1.0,
+                "scale_range": list(stretch(bands[band], band, mission)),
+            }
+            for light, band in lights
         },
-        "needed_bands": ["red", "nir"],
-        "color_ramp": [{"value": value, "color": colour} for value, colour in NDVI_RAMP],
-        "legend": {"begin": "-0.2", "end": "1.0", "ticks_every": "0.2", "decimal_places": 1},
+        "multi_date": [
+            {"allowed_count_range": [2, MAX_TIMES], "animate": True, "frame_duration": FRAME}
+        ],
+        "legend": {
+            "entries": [
+                {"color": _LIGHTS[light], "title": _light_title(bands[band], band, mission)}
+                for light, band in lights
+            ]
+        },
     }
+
+
+def _light_title(measurement: Mapping[str, Any], band: str, mission: str) -> Text:
+    """Say what a light shows: band, its name, and the reflectances from dark to bright."""
+    name = str(measurement["name"])
+    title = _BAND_TITLES.get(band, Text.same(band))
+    low, high = stretch(measurement, band, mission)
+    if measurement["dtype"] != "uint8":
+        known = reflectance_encoding(measurement)
+        low, high = (v * (known.scale or 1) + (known.offset or 0) for v in (low, high))
+    of = "" if name == band else f" ({name})"
+    return Text(
+        f"{title.en}{of}, {low:.3g} to {high:.3g}", f"{title.pt}{of}, {low:.3g} a {high:.3g}"
+    )
+
+
+def _indices(
+    bands: Mapping[str, Mapping[str, Any]], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    for name in names:
+        index = spectral_index(name)
+        stored = bands.get(index.name) or bands.get(index.name.lower())
+        if stored is not None:
+            own = {"band": _described(stored, Encoding.from_odc(stored))}
+            yield from _index_styles(index.name, index.title, "stored_values", own, stored)
+        elif bands.keys() >= set(index.bands):
+            inputs = {
+                band: _described(bands[band], reflectance_encoding(bands[band]))
+                for band in index.bands
+            }
+            computed = {"index": index.name, "bands": inputs}
+            yield from _index_styles(
+                index.name, index.title, "index_values", computed, *(bands[b] for b in index.bands)
+            )
+
+
+def _index_styles(
+    name: str, title: str, function: str, given: dict[str, Any], *needed: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Give the style of an index, in which several times are a difference or an amplitude.
+
+    Of `ANIMATED` also one in which they are an animation, as in compositions of bands.
+    """
+    full = _INDEX_TITLES.get(name, Text.same(title))
+    ramp = _INDEX_RAMPS.get(name, ramps.ANY)
+    common = {
+        "index_function": _function(function, given),
+        "needed_bands": [str(m["name"]) for m in needed],
+        **_ramp(ramp, Text.same(name)),
+    }
+    yield {
+        "name": name.lower(),
+        "title": Text.same(name),
+        "abstract": Text(
+            f"{full.en}; of two times their difference, of more the amplitude",
+            f"{full.pt}; de duas datas a diferença, de mais datas a amplitude",
+        ),
+        **common,
+        "multi_date": [
+            {
+                "allowed_count_range": [2, 2],
+                "preserve_user_date_order": True,
+                "aggregator_function": _path("difference"),
+                **_ramp(ramps.DIFFERENCE, Text(f"{name}: difference", f"{name}: diferença")),
+            },
+            {
+                "allowed_count_range": [3, MAX_TIMES],
+                "aggregator_function": _path("amplitude"),
+                **_ramp(ramps.AMPLITUDE, Text(f"{name}: amplitude", f"{name}: amplitude")),
+            },
+        ],
+    }
+    if name != ANIMATED:
+        return
+    yield {
+        "name": f"{name.lower()}_animation",
+        "title": Text(f"{name}, animation", f"{name}, animação"),
+        "abstract": Text(
+            f"{full.en}; several times are frames", f"{full.pt}; várias datas são quadros"
+        ),
+        "include_in_feature_info": False,
+        **common,
+        "multi_date": [
+            {"allowed_count_range": [2, MAX_TIMES], "animate": True, "frame_duration": FRAME}
+        ],
+    }
+
+
+def _auxiliary(bands: Mapping[str, Mapping[str, Any]], look: Look) -> Iterator[dict[str, Any]]:
+    most = min(48, max(5, (look.days or 16) // 2))
+    for name, title in (
+        ("CLEAROB", Text("Clear observations", "Observações limpas")),
+        ("TOTALOB", Text("All observations", "Todas as observações")),
+    ):
+        if name in bands:
+            about = Text("How many there are in the period", "Quantas há no período")
+            yield _stored(bands[name], name.lower(), title, about, ramps.count_ramp(most), places=0)
+    if "PROVENANCE" in bands:
+        yield _stored(
+            bands["PROVENANCE"],
+            "provenance",
+            Text("Day of the year", "Dia do ano"),
+            Text("On which day the pixel was observed", "Em que dia o pixel foi observado"),
+            ramps.DAY_OF_YEAR,
+            places=0,
+        )
+    if "DATASOURCE" in bands:
+        yield _datasource(bands["DATASOURCE"])
+    if look.quality and look.quality.band in bands:
+        yield _quality(look.quality)
+    burnt = ("red", "rededge2", "nir", "swir16")
+    if bands.keys() >= set(burnt):
+        yield _stubble({name: bands[name] for name in burnt})
+
+
+def _stored(
+    measurement: Mapping[str, Any],
+    name: str,
+    title: Text,
+    abstract: Text,
+    ramp: ramps.Ramp,
+    *,
+    places: int,
+) -> dict[str, Any]:
+    given = {"band": _described(measurement, Encoding.from_odc(measurement))}
+    return {
+        "name": name,
+        "title": title,
+        "abstract": abstract,
+        "index_function": _function("stored_values", given),
+        "needed_bands": [measurement["name"]],
+        "include_in_feature_info": False,
+        **_ramp(ramp, title, places=places),
+    }
+
+
+def _quality(policy: QualityPolicy) -> dict[str, Any]:
+    return _classes(
+        "quality",
+        Text("Quality", "Qualidade"),
+        Text("Which pixels show the ground", "Quais pixels mostram o solo"),
+        function=_function("quality_classes", {"policy": policy.to_dict()}),
+        needed=[policy.band],
+        values=[
+            (CLEAR, "#2da44e", Text("clear", "limpo")),
+            (
+                SEEN,
+                "#bf8700",
+                Text("not clear: cloud, shadow, saturated", "não limpo: nuvem, sombra, saturado"),
+            ),
+        ],
+    )
+
+
+_SOURCE_COLOURS = ("#0969da", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#6e7781")
+
+
+def _datasource(measurement: Mapping[str, Any]) -> dict[str, Any]:
+    flags = (measurement.get("flags_definition") or {}).get("datasource") or {}
+    numbers = [(int(n), str(s)) for n, s in (flags.get("values") or {}).items() if int(n) != 255]
+    return _classes(
+        "datasource",
+        Text("Satellite", "Satélite"),
+        Text("Which satellite the pixel is from", "De qual satélite vem o pixel"),
+        function=_function("stored_codes", {"band": str(measurement["name"])}),
+        needed=[str(measurement["name"])],
+        values=[
+            (number, _SOURCE_COLOURS[i % len(_SOURCE_COLOURS)], Text.same(satellite))
+            for i, (number, satellite) in enumerate(numbers)
+        ],
+    )
+
+
+def _stubble(bands: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    inputs = {name: _described(m, reflectance_encoding(m)) for name, m in bands.items()}
+    return _classes(
+        "stubble_burning",
+        Text("Stubble burning", "Queima de palhada"),
+        Text(
+            "Dark in the visible and near infrared, but not in the shortwave infrared",
+            "Escuro no visível e no infravermelho próximo, mas não no de ondas curtas",
+        ),
+        function=_function("stubble_burning", {"bands": inputs}),
+        needed=[str(m["name"]) for m in bands.values()],
+        values=[(1, "#00ff00", Text("burnt", "queimado"))],
+    )
+
+
+def _classes(
+    name: str,
+    title: Text,
+    abstract: Text,
+    *,
+    function: dict[str, Any],
+    needed: list[str],
+    values: Sequence[tuple[int, str, Text]],
+) -> dict[str, Any]:
+    if not values:
+        raise InvalidValueError(f"style {name} has no classes")
+    return {
+        "name": name,
+        "title": title,
+        "abstract": abstract,
+        "classes": {
+            "function": function,
+            "needed_bands": needed,
+            "values": [{"value": v, "color": c} for v, c, _ in values],
+        },
+        "legend": {"entries": [{"color": c, "title": t} for _, c, t in values]},
+    }
+
+
+def _ramp(ramp: ramps.Ramp, title: Text, *, places: int = 1) -> dict[str, Any]:
+    values = [f"{value:.{places}f}" for value, _ in ramp]
+    return {
+        "color_ramp": [{"value": value, "color": colour} for value, colour in ramp],
+        "legend": {
+            "title": title,
+            "begin": values[0],
+            "end": values[-1],
+            "ticks": values,
+            "decimal_places": places,
+        },
+    }
+
+
+def _described(measurement: Mapping[str, Any], encoding: Encoding) -> dict[str, Any]:
+    return {"label": str(measurement["name"]), **asdict(encoding)}
+
+
+def _path(function: str) -> str:
+    return f"{rendering.__name__}.{function}"
+
+
+def _function(function: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {"function": _path(function), "mapped_bands": True, "kwargs": given}

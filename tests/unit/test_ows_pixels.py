@@ -1,4 +1,4 @@
-"""Coverages and index values, without a server."""
+"""Coverages, without a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from rasterio.io import MemoryFile
 
 from odc_bdc.grid import BDC_CRS, normalise_crs
 from odc_bdc.ows.coverage import CoverageBand, to_geotiff
-from odc_bdc.ows.styles import ndvi
 
 TRANSFORM = Affine(64, 0, 5e6, 0, -64, 1e7)
 RED = CoverageBand("red", "BAND15", "int16", -9999)
@@ -77,19 +76,3 @@ def test_an_empty_coverage_of_datacube_ows_gets_its_types_back():
     pixels, profile, _, _ = read(body)
     assert (profile["dtype"], pixels.shape) == ("uint16", (1, 7, 5))
     assert (pixels == 65535).all()
-
-
-@pytest.mark.parametrize("dtype", ["uint16", "int16"])
-def test_ndvi_neither_wraps_around_nor_gives_nan(dtype):
-    red = np.array([[3000, 30000, 0, 200]], dtype)
-    nir = np.array([[1000, 32000, 0, 2]], dtype)
-    data = xr.Dataset({"B04": (("y", "x"), red), "B08": (("y", "x"), nir)})
-    got = ndvi(data, red=(1, 0), nir=(1, 0), band_mapper={"red": "B04", "nir": "B08"}.__getitem__)
-    assert got.dtype == "float32"
-    assert got.values == pytest.approx(np.array([[-0.5, 2 / 62, 0, -198 / 202]]))
-
-
-def test_ndvi_takes_the_offset_of_a_band_into_account():
-    data = xr.Dataset({"r": ("x", np.array([6000], "uint16")), "n": ("x", np.array([12000], "u2"))})
-    got = ndvi(data, red=(2e-5, -0.1), nir=(2e-5, -0.1), band_mapper=lambda name: name[0])
-    assert got.values == pytest.approx([(0.14 - 0.02) / (0.14 + 0.02)])
