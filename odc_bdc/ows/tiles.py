@@ -1,20 +1,25 @@
 """The tile matrix sets of the WMTS.
 
-datacube-ows makes tiles of 256 pixels, and matrices of ``2**z`` tiles from the origin; so level 0
-must hold the whole extent, or QGIS draws nothing.
+datacube-ows makes matrices of ``2**z`` tiles from the origin; so level 0 must hold the whole
+extent, or QGIS draws nothing. Each set is there with tiles of 256 pixels and with tiles of 512,
+which want a quarter of the requests.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 from odc_bdc.grid import BBox, bdc_grid
 from odc_bdc.ows.crs import BDC_KEY
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 TILE = 256
-"""Width and height of a tile in pixels."""
+"""Width and height of a tile in pixels, where a set says no other."""
 
 # OGC 07-057r7, table in annex E: the standardised size of a pixel on a screen, in metres.
 SCREEN_PIXEL = 0.00028
@@ -41,6 +46,8 @@ class TileMatrixSet:
         Level 0 has two tiles side by side instead of one.
     scale_set
         URN of the well-known scale set, if it is one.
+    size
+        Width and height of a tile in pixels.
     """
 
     name: str
@@ -51,6 +58,24 @@ class TileMatrixSet:
     metres: float = 1.0
     wide: bool = False
     scale_set: str | None = None
+    size: int = TILE
+
+    def with_large_tiles(self) -> TileMatrixSet:
+        """Give the set with tiles of 512 pixels, ``NAME_512``: level z has the pixels of z + 1.
+
+        Examples
+        --------
+        >>> WEB_MERCATOR.with_large_tiles().bbox(3, 4, 2) == WEB_MERCATOR.bbox(3, 4, 2)
+        True
+        """
+        return replace(
+            self,
+            name=f"{self.name}_512",
+            pixel=self.pixel / 2,
+            levels=self.levels - 1,
+            scale_set=None,
+            size=2 * TILE,
+        )
 
     def to_ows(self) -> dict[str, Any]:
         """Write the set as datacube-ows wants it: numbers must be floats."""
@@ -58,7 +83,7 @@ class TileMatrixSet:
         doc: dict[str, Any] = {
             "crs": self.crs,
             "matrix_origin": [float(v) for v in self.origin],
-            "tile_size": [TILE, TILE],
+            "tile_size": [self.size, self.size],
             "scale_set": scales,
             "unit_coefficients": [1 / self.metres, -1 / self.metres],
             "matrix_exponent_initial_offsets": [1 if self.wide else 0, 0],
@@ -87,7 +112,7 @@ class TileMatrixSet:
         return x, y - side, x + side, y
 
     def _side(self, level: int) -> float:
-        return float(self.pixel / 2**level * TILE)
+        return float(self.pixel / 2**level * self.size)
 
 
 _SHIFT = 256 * 64.0 * TILE
@@ -126,4 +151,22 @@ BDC = TileMatrixSet(
 corner of tiles from level 2 on, so at level 10 pixels are those of the cubes of 64 m. Level 0 holds
 what of America and Western Europe the projection can show, not only Brazil."""
 
-TILE_MATRIX_SETS = (WEB_MERCATOR, CRS84, BDC)
+_SETS = (WEB_MERCATOR, CRS84, BDC)
+TILE_MATRIX_SETS = (*_SETS, *(s.with_large_tiles() for s in _SETS))
+
+
+def asked_size(wmts_args_to_wms: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Wrap the function of datacube-ows that turns a GetTile into a GetMap of 256 x 256 pixels.
+
+    The map has the size of the set's tiles then.
+    """
+
+    @wraps(wmts_args_to_wms)
+    def with_size(args: Any, cfg: Any) -> dict[str, Any]:
+        found = wmts_args_to_wms(args, cfg)
+        tms = cfg.tile_matrix_sets.get(args.get("tilematrixset"))
+        if tms is not None:
+            found["width"], found["height"] = tms.tile_size
+        return found
+
+    return with_size
