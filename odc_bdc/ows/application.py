@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from odc_bdc.ows.content import add_content
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.middleware import HealProjStrings
 from odc_bdc.ows.patches import apply_patches
@@ -29,6 +30,6 @@ def create_application() -> Any:
     apply_patches()
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
-    app = create_app()
+    app = add_content(create_app())
     app.wsgi_app = HealProjStrings(app.wsgi_app)
     return app

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from odc.geo.crs import CRS
 
+from odc_bdc.ows.tiles import asked_size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,8 @@ def apply_patches() -> set[str]:
         ("epsg_memo", "odc-geo", ("0.5.",), remember_epsg),
         ("quiet_errors", "datacube-ows", ("1.9.14",), hide_internals),
         ("extent", "datacube-ows", ("1.9.14",), ask_extent_in_degrees),
+        ("all_times", "datacube-ows", ("1.9.14",), search_for_all_times),
+        ("tile_size", "datacube-ows", ("1.9.14",), make_tiles_of_their_size),
     ):
         if name in _applied:
             continue
@@ -81,6 +85,20 @@ def transformed(extent: Callable[..., Any]) -> Callable[..., Any]:
         return found if found is None or crs is None else found.to_crs(crs)
 
     return in_degrees_first
+
+
+def search_for_all_times() -> None:
+    """Search for all times of a request, where datacube-ows takes only the first."""
+    from odc_bdc.ows.all_times import search_all_times  # noqa: PLC0415 (needs an extra)
+
+    search_all_times()
+
+
+def make_tiles_of_their_size() -> None:
+    """Make tiles of the size that their tile matrix set says, where datacube-ows makes 256."""
+    from datacube_ows import wmts  # noqa: PLC0415 (an extra)
+
+    wmts.wmts_args_to_wms = asked_size(wmts.wmts_args_to_wms)
 
 
 def hide_internals() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
@@ -104,10 +105,69 @@ def test_messages_of_unexpected_errors_are_not_passed_on():
 
 
 def test_all_patches_fit_the_installed_versions():
-    assert apply_patches() == {"epsg_memo", "quiet_errors", "extent"}
-    assert apply_patches() == {"epsg_memo", "quiet_errors", "extent"}
+    names = {"epsg_memo", "quiet_errors", "extent", "all_times", "tile_size"}
+    assert apply_patches() == names
+    assert apply_patches() == names
     assert CRS(BDC_PROJ).epsg is None
     assert CRS("EPSG:3857").epsg == 3857
+
+
+def test_datacube_ows_still_searches_for_the_first_time_only():
+    """Then `odc_bdc.ows.all_times` is still needed."""
+    from datacube_ows.index.postgis.api import OWSPostgisIndex
+
+    days = [datetime(2020, 1, day, tzinfo=UTC) for day in (1, 17)]
+    query = OWSPostgisIndex()._query(None, times=days)
+    assert query["time"].begin == days[0]
+    assert query["time"].end < days[1]
+
+
+def test_composites_that_begin_at_the_times_are_found_by_one_search(monkeypatch):
+    from datacube_ows.index.postgis.api import OWSPostgisIndex, OWSPostgisIndexDriver
+    from datacube_ows.ows_configuration import TimeRes
+
+    from odc_bdc.ows.all_times import AllTimes
+
+    days = [datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=16 * i) for i in range(5)]
+    stored = [SimpleNamespace(id=i, time=SimpleNamespace(begin=d)) for i, d in enumerate(days)]
+    searches = []
+
+    def ds_search(self, layer, times, geom=None, products=None):
+        searches.append(times)
+        (time,) = times
+        first, last = time if isinstance(time, tuple) else (time, time + timedelta(seconds=1))
+        reach = timedelta(days=15, hours=23)
+        return [ds for ds in stored if ds.time.begin <= last and ds.time.begin + reach >= first]
+
+    monkeypatch.setattr(OWSPostgisIndex, "ds_search", ds_search)
+    composites = SimpleNamespace(time_resolution=TimeRes.SUMMARY)
+    found = list(AllTimes().ds_search(composites, [days[3], days[1]]))
+    assert [ds.id for ds in found] == [1, 3]
+    assert len(searches) == 1
+    assert AllTimes().count(composites, [days[3], days[1]]) == 2
+    ranges = [(days[0], days[1]), (days[1], days[2])]
+    scenes = SimpleNamespace(time_resolution=TimeRes.SOLAR)
+    assert [ds.id for ds in AllTimes().ds_search(scenes, ranges)] == [0, 1, 2]
+    apply_patches()
+    assert isinstance(OWSPostgisIndexDriver.ows_index(), AllTimes)
+
+
+def test_datacube_ows_still_makes_tiles_of_256_pixels():
+    """Then `odc_bdc.ows.tiles.asked_size` is still needed."""
+    from datacube_ows import wmts
+    from datacube_ows.ows_configuration import OWSConfig
+
+    from odc_bdc.ows import build_config
+
+    apply_patches()
+    cfg = OWSConfig(refresh=True, cfg=build_config((), ()))
+    asked = {"tilematrixset": "BDC_Albers_512", "tilematrix": "3", "tilerow": "1", "tilecol": "1"}
+    asked["requestid"] = "x"
+    patched = wmts.wmts_args_to_wms(asked, cfg)
+    assert (patched["width"], patched["height"]) == (512, 512)
+    stock = wmts.wmts_args_to_wms.__wrapped__(asked, cfg)
+    assert (stock["width"], stock["height"]) == (256, 256)
+    assert patched["bbox"] == stock["bbox"]
 
 
 def test_the_server_finds_just_the_given_index():

@@ -1,0 +1,291 @@
+"""Capabilities of WMS and WMTS: what those of datacube-ows lack, and what is out of order in them.
+
+The documents are changed as XML, after datacube-ows has written them. Added are the layers of the
+tile grids, the RESTful URLs, and what a client may ask of times. Names of CRSs that are proj
+strings are left out of WMS (they are still understood): clients split them at their blanks.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.ows import restful, tile_grid
+from odc_bdc.ows.languages import LANGUAGES, Text
+from odc_bdc.ows.query import operation_of, parameters, service_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from odc_bdc.ows.query import WSGI
+    from odc_bdc.timeline import Period
+
+_WMS = "{http://www.opengis.net/wms}"
+_WMTS = "{http://www.opengis.net/wmts/1.0}"
+_OWS = "{http://www.opengis.net/ows/1.1}"
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_PREFIXES = {
+    "xlink": "http://www.w3.org/1999/xlink",
+    "xsi": "http://www.w3.org/2001/XMLSchema-instance",
+    "ows": _OWS.strip("{}"),
+    # A service's own has no prefix in the end. The registry is of the whole process, though, and
+    # two cannot have none.
+    "wms": _WMS.strip("{}"),
+    "wmts": _WMTS.strip("{}"),
+}
+_SERVICES = ("wms", "wmts")
+
+_GRIDS = Text("Tiles of the BDC grids", "Tiles das grades BDC")
+_GRIDS_ABOUT = Text(
+    "Outlines and ids of the tiles for which the Brazil Data Cube publishes cubes",
+    "Contornos e identificadores dos tiles dos quais o Brazil Data Cube publica cubos",
+)
+_OUTLINE = Text("Outlines", "Contornos")
+
+
+class Capabilities:
+    """WSGI middleware that completes capabilities on their way to the client."""
+
+    def __init__(
+        self,
+        application: WSGI,
+        portuguese: Mapping[str, str],
+        periods: Callable[[str], Sequence[Period] | None],
+    ) -> None:
+        """Wrap an application.
+
+        Parameters
+        ----------
+        portuguese
+            Portuguese texts by the English ones, for what datacube-ows does not translate.
+        periods
+            Gives the periods of a layer by its name.
+        """
+        self.application = application
+        self.portuguese = portuguese
+        self.periods = periods
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Pass the request on; capabilities are changed, all else stays as it is."""
+        asked = parameters(environ)
+        service = service_of(environ, asked) or "wms"
+        if operation_of(asked) != "getcapabilities" or service not in _SERVICES:
+            return self.application(environ, start_response)
+        started: list[Any] = []
+
+        def start(*given: Any) -> Callable[[bytes], None]:
+            started[:] = given
+            return lambda _: None
+
+        answer = self.application(environ, start)
+        try:
+            body = b"".join(answer)
+        finally:
+            getattr(answer, "close", lambda: None)()
+        status, headers, *more = started
+        if status.startswith("200"):
+            pt = language_of(environ) == "pt"
+            body = self.completed(service, body, pt=pt)
+            headers = [(k, v) for k, v in headers if k.lower() != "content-length"]
+            headers += [
+                ("Content-Length", str(len(body))),
+                ("Content-Language", "pt" if pt else "en"),
+            ]
+        start_response(status, headers, *more)
+        return [body]
+
+    def completed(self, service: str, body: bytes, *, pt: bool) -> bytes:
+        """Give a capabilities document with all that it lacks.
+
+        Parameters
+        ----------
+        service
+            ``wms`` or ``wmts``.
+        body
+            As datacube-ows writes it.
+        pt
+            Texts in Portuguese instead of English.
+        """
+        for prefix, uri in _PREFIXES.items():
+            ET.register_namespace(prefix, uri)
+        root = ET.fromstring(body)  # noqa: S314 (our own)
+        change = self._wms if service == "wms" else self._wmts
+        change(root, pt=pt)
+        text = ET.tostring(root, encoding="unicode")
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{_unprefixed(text, service)}'.encode()
+
+    def _wms(self, root: ET.Element, *, pt: bool) -> None:
+        for keywords in root.iter(f"{_WMS}KeywordList"):
+            self._order_keywords(keywords, f"{_WMS}Keyword", pt=pt)
+        for layer in root.iter(f"{_WMS}Layer"):
+            for crs in [c for c in layer.findall(f"{_WMS}CRS") if _is_odd(c.text or "")]:
+                layer.remove(crs)
+            for box in [
+                b for b in layer.findall(f"{_WMS}BoundingBox") if _is_odd(b.get("CRS", ""))
+            ]:
+                layer.remove(box)
+            name = layer.findtext(f"{_WMS}Name")
+            if name:
+                _add_dimension(layer, self.periods(name) or ())
+        top = root.find(f"{_WMS}Capability/{_WMS}Layer")
+        if top is not None:
+            top.append(_grid_folder(top, pt=pt))
+
+    def _wmts(self, root: ET.Element, *, pt: bool) -> None:
+        for keywords in root.iter(f"{_OWS}Keywords"):
+            self._order_keywords(keywords, f"{_OWS}Keyword", pt=pt)
+        get = root.find(f".//{_OWS}Operation[@name='GetTile']//{_OWS}Get")
+        contents = root.find(f"{_WMTS}Contents")
+        base = get.get(_HREF, "").partition("/wmts?")[0] if get is not None else ""
+        if contents is not None:
+            for layer in contents.findall(f"{_WMTS}Layer"):
+                _complete_wmts_layer(layer, base)
+            _add_wmts_grids(contents, base, pt=pt)
+        if base:
+            for operation in ("GetTile", "GetFeatureInfo"):
+                _add_restful(root, operation, base)
+            ET.SubElement(root, f"{_WMTS}ServiceMetadataURL", {_HREF: base + restful.CAPABILITIES})
+
+    def _order_keywords(self, keywords: ET.Element, tag: str, *, pt: bool) -> None:
+        """Sort keywords, which datacube-ows gives in another order at each start."""
+        texts = sorted(k.text or "" for k in keywords.findall(tag))
+        for keyword in keywords.findall(tag):
+            keywords.remove(keyword)
+        for text in texts:
+            ET.SubElement(keywords, tag).text = self.portuguese.get(text, text) if pt else text
+
+
+def language_of(environ: Mapping[str, Any]) -> str:
+    """Give the language that a client prefers of those there are; English if it has no wish."""
+    from werkzeug.datastructures import LanguageAccept  # noqa: PLC0415 (an extra)
+    from werkzeug.http import parse_accept_header  # noqa: PLC0415 (an extra)
+
+    wish = parse_accept_header(environ.get("HTTP_ACCEPT_LANGUAGE"), LanguageAccept)
+    return str(wish.best_match(LANGUAGES, default=LANGUAGES[0]))
+
+
+def _is_odd(crs: str) -> bool:
+    # EPSG:3832 is one that datacube-ows adds for itself.
+    return "+proj" in crs or crs == "EPSG:3832"
+
+
+def _add_dimension(layer: ET.Element, periods: Sequence[Period]) -> None:
+    """Say what may be asked of a layer's times; one that has a single time lacks it altogether."""
+    dimension = layer.find(f"{_WMS}Dimension")
+    if dimension is None:
+        if not periods:
+            return
+        start = str(periods[-1].start)
+        dimension = ET.Element(
+            f"{_WMS}Dimension", {"name": "time", "units": "ISO8601", "default": start}
+        )
+        dimension.text = ",".join(str(p.start) for p in periods)
+        boxes = [i for i, child in enumerate(layer) if child.tag == f"{_WMS}BoundingBox"]
+        layer.insert(boxes[-1] + 1 if boxes else len(layer), dimension)
+    dimension.attrib.update({"multipleValues": "1", "nearestValue": "1", "current": "1"})
+
+
+def _grid_folder(top: ET.Element, *, pt: bool) -> ET.Element:
+    folder = _texts(ET.Element(f"{_WMS}Layer"), _WMS, _GRIDS, _GRIDS_ABOUT, pt=pt)
+    crss = [c.text for c in top.findall(f"{_WMS}CRS")]
+    for grid, title in tile_grid.GRID_LAYERS.items():
+        layer = ET.SubElement(folder, f"{_WMS}Layer", {"queryable": "1"})
+        ET.SubElement(layer, f"{_WMS}Name").text = grid
+        _texts(layer, _WMS, title, _GRIDS_ABOUT, pt=pt)
+        west, south, east, north = tile_grid.lonlat_bounds(grid)
+        bounds = ET.SubElement(layer, f"{_WMS}EX_GeographicBoundingBox")
+        for key, value in (
+            ("westBoundLongitude", west),
+            ("eastBoundLongitude", east),
+            ("southBoundLatitude", south),
+            ("northBoundLatitude", north),
+        ):
+            ET.SubElement(bounds, f"{_WMS}{key}").text = f"{value:.6f}"
+        if "CRS:84" in crss or "EPSG:4326" in crss:
+            box = {"minx": south, "miny": west, "maxx": north, "maxy": east}
+            given = {"CRS": "EPSG:4326", **{k: f"{v:.6f}" for k, v in box.items()}}
+            ET.SubElement(layer, f"{_WMS}BoundingBox", given)
+        style = ET.SubElement(layer, f"{_WMS}Style")
+        ET.SubElement(style, f"{_WMS}Name").text = tile_grid.STYLE
+        ET.SubElement(style, f"{_WMS}Title").text = _OUTLINE.pt if pt else _OUTLINE.en
+    return folder
+
+
+def _complete_wmts_layer(layer: ET.Element, base: str) -> None:
+    """Bring the parts of a layer into the order of the standard, and add its RESTful URLs."""
+    for style in layer.findall(f"{_WMTS}Style"):
+        _order(style, [f"{_OWS}Title", f"{_OWS}Abstract", f"{_OWS}Identifier", f"{_WMTS}LegendURL"])
+    dimension = layer.find(f"{_WMTS}Dimension")
+    if dimension is not None:
+        identity = [f"{_OWS}Title", f"{_OWS}Identifier"]
+        _order(dimension, [*identity, f"{_WMTS}Default", f"{_WMTS}Value"])
+    name = layer.findtext(f"{_OWS}Identifier") or ""
+    if base:
+        _add_resource_urls(layer, base, name, timeless=dimension is None)
+
+
+def _add_resource_urls(layer: ET.Element, base: str, name: str, *, timeless: bool) -> None:
+    for kind, mime, template in (
+        ("tile", "image/png", restful.tile_template(base, name, timeless=timeless)),
+        ("FeatureInfo", "application/json", restful.info_template(base, name, timeless=timeless)),
+    ):
+        given = {"format": mime, "resourceType": kind, "template": template}
+        ET.SubElement(layer, f"{_WMTS}ResourceURL", given)
+
+
+def _add_restful(root: ET.Element, operation: str, base: str) -> None:
+    http = root.find(f".//{_OWS}Operation[@name='{operation}']//{_OWS}HTTP")
+    if http is None:
+        return
+    get = ET.SubElement(http, f"{_OWS}Get", {_HREF: f"{base}{restful.ROOT}/"})
+    constraint = ET.SubElement(get, f"{_OWS}Constraint", {"name": "GetEncoding"})
+    values = ET.SubElement(constraint, f"{_OWS}AllowedValues")
+    ET.SubElement(values, f"{_OWS}Value").text = "RESTful"
+
+
+def _add_wmts_grids(contents: ET.Element, base: str, *, pt: bool) -> None:
+    sets = [e.findtext(f"{_OWS}Identifier") for e in contents.findall(f"{_WMTS}TileMatrixSet")]
+    first = next(
+        (i for i, e in enumerate(contents) if e.tag == f"{_WMTS}TileMatrixSet"), len(contents)
+    )
+    for number, (grid, title) in enumerate(tile_grid.GRID_LAYERS.items()):
+        layer = _texts(ET.Element(f"{_WMTS}Layer"), _OWS, title, _GRIDS_ABOUT, pt=pt)
+        west, south, east, north = tile_grid.lonlat_bounds(grid)
+        box = ET.SubElement(layer, f"{_OWS}WGS84BoundingBox")
+        ET.SubElement(box, f"{_OWS}LowerCorner").text = f"{west:.6f} {south:.6f}"
+        ET.SubElement(box, f"{_OWS}UpperCorner").text = f"{east:.6f} {north:.6f}"
+        ET.SubElement(layer, f"{_OWS}Identifier").text = grid
+        style = ET.SubElement(layer, f"{_WMTS}Style", {"isDefault": "true"})
+        ET.SubElement(style, f"{_OWS}Title").text = _OUTLINE.pt if pt else _OUTLINE.en
+        ET.SubElement(style, f"{_OWS}Identifier").text = tile_grid.STYLE
+        ET.SubElement(layer, f"{_WMTS}Format").text = "image/png"
+        ET.SubElement(layer, f"{_WMTS}InfoFormat").text = "application/json"
+        for name in sets:
+            link = ET.SubElement(layer, f"{_WMTS}TileMatrixSetLink")
+            ET.SubElement(link, f"{_WMTS}TileMatrixSet").text = name
+        if base:
+            _add_resource_urls(layer, base, grid, timeless=True)
+        contents.insert(first + number, layer)
+
+
+def _texts(layer: ET.Element, space: str, title: Text, about: Text, *, pt: bool) -> ET.Element:
+    ET.SubElement(layer, f"{space}Title").text = title.pt if pt else title.en
+    ET.SubElement(layer, f"{space}Abstract").text = about.pt if pt else about.en
+    return layer
+
+
+def _order(element: ET.Element, tags: Sequence[str]) -> None:
+    """Put the children with these tags first, in this order; the others keep theirs."""
+    rank = {tag: i for i, tag in enumerate(tags)}
+    element[:] = sorted(element, key=lambda child: rank.get(child.tag, len(rank)))
+
+
+def _unprefixed(text: str, prefix: str) -> str:
+    """Take the prefix off the elements of the document's own namespace."""
+    return (
+        text.replace(f"<{prefix}:", "<")
+        .replace(f"</{prefix}:", "</")
+        .replace(f"xmlns:{prefix}=", "xmlns=", 1)
+    )

@@ -1,0 +1,72 @@
+"""What our services have that datacube-ows lacks, around its application.
+
+`add_content` is the one call: it gives the application its Portuguese texts, and puts the
+middleware of times, tiles and capabilities around it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.ows.capabilities import Capabilities
+from odc_bdc.ows.config import OWN
+from odc_bdc.ows.grid_view import grid_view
+from odc_bdc.ows.languages import Languages, install_translations
+from odc_bdc.ows.restful import RestfulTiles
+from odc_bdc.ows.time_axis import TimeAxis
+from odc_bdc.ows.times import periods_from
+from odc_bdc.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
+
+    from odc_bdc.timeline import Period
+
+
+def add_content(app: Any) -> Any:
+    """Put our content into an application of datacube-ows.
+
+    Parameters
+    ----------
+    app
+        The Flask application that `datacube_ows.startup_utils.create_app` made, whose
+        configuration is loaded.
+
+    Returns
+    -------
+    flask.Flask
+        The same application.
+    """
+    from datacube_ows.ows_configuration import get_config, read_config  # noqa: PLC0415 (an extra)
+
+    cfg = get_config()
+    own = read_config().get(OWN) or {}
+    portuguese: Mapping[str, str] = own.get("portuguese") or {}
+    labels = {m.id: m.string for m in cfg.export_metadata() if m.id}
+    install_translations(app, labels, portuguese)
+    timelines = {name: Timeline.from_dict(d) for name, d in (own.get("timelines") or {}).items()}
+    periods = _periods_of(cfg, timelines)
+    app.before_request(grid_view(cfg))
+    timed = TimeAxis(app.wsgi_app, periods)
+    app.wsgi_app = RestfulTiles(Languages(Capabilities(timed, portuguese, periods)))
+    return app
+
+
+def _periods_of(
+    cfg: Any, timelines: Mapping[str, Timeline]
+) -> Callable[[str], Sequence[Period] | None]:
+    remembered: dict[str, tuple[Sequence[date], list[Period]]] = {}
+
+    def periods(name: str) -> Sequence[Period] | None:
+        layer = cfg.layer_index.get(name)
+        if layer is None or layer.hide or not layer.ready or layer.time_resolution.is_subday():
+            return None
+        times = layer.ranges.times
+        if name not in remembered or remembered[name][0] is not times:
+            summary = layer.time_resolution.is_summary()
+            found = periods_from(times, timelines.get(name), composites=summary)
+            remembered[name] = (times, found)
+        return remembered[name][1]
+
+    return periods
