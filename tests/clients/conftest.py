@@ -54,7 +54,8 @@ CUBES = (
     Made(
         find_cube("CB4_64_16D_MED_v1").patch(extent=EAST_WEST),
         ("007004", "008004"),
-        (date(2020, 1, 1),),
+        # That of 2 February is missing.
+        (date(2019, 12, 19), date(2020, 1, 1), date(2020, 1, 17), date(2020, 2, 18)),
     ),
     Made(find_cube("CB4_64_2Y_STK_v1"), ("",), (date(2017, 1, 1),)),
     Made(find_cube("S2_31UES_10_16D_STK_v1"), ("",), (date(2023, 10, 16),)),

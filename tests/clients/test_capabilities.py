@@ -27,12 +27,20 @@ def wms(server):
 def test_wms_lists_every_product_with_datasets_in_a_folder_per_sensor(wms):
     assert {name for name in wms.contents if name in LAYERS} == LAYERS
     folders = {layer.parent.title for name, layer in wms.contents.items() if name in LAYERS}
-    assert folders == {"CBERS-4 AWFI", "Landsat-8 OLI", "Sentinel-2 MSI"}
+    assert folders == {"16 days", "Monthly", "2 years", "Scenes"}
+    sensors = {wms[name].parent.parent.title for name in LAYERS}
+    assert sensors == {"CBERS-4", "Landsat-8", "Sentinel-2"}
 
 
-def test_wms_layers_have_three_styles_with_true_colour_first(wms):
+def test_wms_layers_have_the_styles_that_their_bands_allow(wms):
     for name in LAYERS:
-        assert list(wms[name].styles) == ["true_colour", "false_colour", "ndvi"]
+        assert list(wms[name].styles)[:2] == ["true_colour", "false_colour"]
+        assert {"ndvi", "evi", "ndwi"} <= set(wms[name].styles)
+        assert ("shortwave" in wms[name].styles) == name.startswith("LC8")
+        assert ("clearob" in wms[name].styles) == ("v1" in name)
+        assert ("provenance" in wms[name].styles) == ("STK" in name)
+        # Of a median nobody can say whether it was clear.
+        assert ("quality" in wms[name].styles) == ("STK" in name or name == "CB4_WFI_L4_SR_1")
 
 
 def test_wms_gives_the_starts_of_composites_and_the_latest_is_default(wms):
@@ -52,10 +60,11 @@ def test_wms_extent_is_that_of_the_two_tiles(wms):
     assert boxes["EPSG:10857"] == (5984000.0, 10000000.0, 6022400.0, 10016640.0)
 
 
-def test_wmts_lists_the_layers_on_three_tile_matrix_sets(server):
+def test_wmts_lists_the_layers_on_three_tile_matrix_sets_of_two_sizes(server):
     wmts = WebMapTileService(f"{server.url}/wmts")
-    assert set(wmts.contents) == LAYERS
+    assert set(wmts.contents) == LAYERS | {"BDC_SM_V2", "BDC_MD_V2", "BDC_LG_V2"}
     sets = {"WholeWorld_WebMercator", "WorldCRS84Quad", "BDC_Albers"}
+    sets |= {f"{name}_512" for name in sets}
     assert set(wmts.tilematrixsets) == sets
     assert set(wmts["CB4_64_16D_STK_v1"].tilematrixsetlinks) == sets
 

@@ -21,6 +21,8 @@ from odc_bdc.ows import (
     start_server,
     update_ranges,
 )
+from odc_bdc.ows.parsed import named_layers
+from odc_bdc.ows.tiles import TILE_MATRIX_SETS
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +47,7 @@ def config(dc):
 
 
 def layer_of(config, name):
-    return next(la for folder in config["layers"] for la in folder["layers"] if la["name"] == name)
+    return next(layer for layer in named_layers(config["layers"]) if layer["name"] == name)
 
 
 def test_every_service_serves_every_cube_in_every_crs(server, dc, cubes):
@@ -55,8 +57,8 @@ def test_every_service_serves_every_cube_in_every_crs(server, dc, cubes):
         done = {(r.request, r.crs) for r in results if r.cube == name}
         for crs in ("EPSG:10857", "EPSG:4326", "EPSG:3857"):
             assert {("GetMap", crs), ("GetCoverage", crs)} <= done
-        for tiles in ("WholeWorld_WebMercator", "WorldCRS84Quad", "BDC_Albers"):
-            assert ("GetTile", tiles) in done
+        for tiles in TILE_MATRIX_SETS:
+            assert ("GetTile", tiles.name) in done
 
 
 def test_blank_and_broken_answers_are_faults(dc, cubes):
@@ -78,7 +80,7 @@ def test_blank_and_broken_answers_are_faults(dc, cubes):
         threading.Thread(target=fake.serve_forever, daemon=True).start()
         results = check_endpoints(f"http://127.0.0.1:{fake.server_port}", dc, [cube])
         fake.shutdown()
-    assert len(results) == 9
+    assert len(results) == 3 + len(TILE_MATRIX_SETS) + 3
     assert not any(r.ok for r in results)
     reasons = {(r.request, r.crs): r.reason for r in results}
     assert reasons["GetMap", "EPSG:3857"].startswith("blank, though")
