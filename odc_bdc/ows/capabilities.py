@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows import restful, tile_grid
-from odc_bdc.ows.languages import LANGUAGES, Text
+from odc_bdc.ows.languages import Text, language_of
 from odc_bdc.ows.query import operation_of, parameters, service_of
 
 if TYPE_CHECKING:
@@ -155,15 +155,6 @@ class Capabilities:
             keywords.remove(keyword)
         for text in texts:
             ET.SubElement(keywords, tag).text = self.portuguese.get(text, text) if pt else text
-
-
-def language_of(environ: Mapping[str, Any]) -> str:
-    """Give the language that a client prefers of those there are; English if it has no wish."""
-    from werkzeug.datastructures import LanguageAccept  # noqa: PLC0415 (an extra)
-    from werkzeug.http import parse_accept_header  # noqa: PLC0415 (an extra)
-
-    wish = parse_accept_header(environ.get("HTTP_ACCEPT_LANGUAGE"), LanguageAccept)
-    return str(wish.best_match(LANGUAGES, default=LANGUAGES[0]))
 
 
 def _is_odd(crs: str) -> bool:

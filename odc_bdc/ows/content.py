@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows.capabilities import Capabilities
 from odc_bdc.ows.config import OWN
+from odc_bdc.ows.feature_info import install_page
 from odc_bdc.ows.grid_view import grid_view
 from odc_bdc.ows.languages import Languages, install_translations
 from odc_bdc.ows.restful import RestfulTiles
@@ -47,6 +48,7 @@ def add_content(app: Any) -> Any:
     install_translations(app, labels, portuguese)
     timelines = {name: Timeline.from_dict(d) for name, d in (own.get("timelines") or {}).items()}
     periods = _periods_of(cfg, timelines)
+    install_page(app)
     app.before_request(grid_view(cfg))
     timed = TimeAxis(app.wsgi_app, periods)
     app.wsgi_app = RestfulTiles(Languages(Capabilities(timed, portuguese, periods)))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows import rendering
+from odc_bdc.ows.languages import Text, language_of
 from odc_bdc.quality import CLEAR, NODATA, SEEN
 
 if TYPE_CHECKING:
@@ -20,6 +21,44 @@ NONE = "n/a"
 """As datacube-ows writes what has no value."""
 
 _CLASSES = {NODATA: "no data", SEEN: "not clear", CLEAR: "clear"}
+
+
+_WORDS = {
+    "title": Text("Values of a pixel", "Valores de um pixel"),
+    "place": Text("Latitude, longitude", "Latitude, longitude"),
+    "time": Text("Time", "Data"),
+    "period": Text("Period", "Período"),
+    "date_chosen": Text("Observed on", "Observado em"),
+    "quality": Text("Quality", "Qualidade"),
+    "computed": Text("computed", "calculado"),
+    "nothing": Text("There is no image here.", "Não há imagem aqui."),
+    "no data": Text("no data", "sem dados"),
+    "not clear": Text("not clear", "não limpo"),
+    "clear": Text("clear", "limpo"),
+}
+"""Texts of the page ``templates/html_feature_info.html``."""
+
+
+def install_page(app: Any) -> None:
+    """Put our page of a feature info before that of datacube-ows, which lacks half of it.
+
+    Parameters
+    ----------
+    app
+        The Flask application of datacube-ows.
+    """
+    from flask import request  # noqa: PLC0415 (an extra)
+    from jinja2 import ChoiceLoader, PackageLoader  # noqa: PLC0415 (an extra)
+
+    app.jinja_loader = ChoiceLoader([PackageLoader("odc_bdc.ows"), app.jinja_loader])
+
+    @app.context_processor  # type: ignore[untyped-decorator]
+    def words() -> dict[str, Any]:
+        language = language_of(request.environ)
+        return {
+            "language": language,
+            "words": {key: getattr(text, language) for key, text in _WORDS.items()},
+        }
 
 
 def includes(bands: Collection[str], quality: QualityPolicy | None) -> dict[str, Any]:

@@ -125,3 +125,12 @@ class Languages:
             return start_response(status, [*headers, ("Vary", "Accept-Language")], *more)
 
         return self.application(environ, start)
+
+
+def language_of(environ: Mapping[str, Any]) -> str:
+    """Give the language that a client prefers of those there are; English if it has no wish."""
+    from werkzeug.datastructures import LanguageAccept  # noqa: PLC0415 (an extra)
+    from werkzeug.http import parse_accept_header  # noqa: PLC0415 (an extra)
+
+    wish = parse_accept_header(environ.get("HTTP_ACCEPT_LANGUAGE"), LanguageAccept)
+    return str(wish.best_match(LANGUAGES, default=LANGUAGES[0]))

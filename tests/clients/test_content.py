@@ -374,7 +374,20 @@ def test_a_feature_info_over_a_range_is_a_time_series(ask, load):
     status, headers, page = ask("wms", **query | {"info_format": "text/html"})
     assert status == 200
     assert headers["Content-Type"].startswith("text/html")
-    assert all(day in page.decode() for day in days)
+    assert all(f'<th scope="col">{day}</th>' in page.decode() for day in days)
+    assert f"<td>{found[0]['bands']['BAND16']}</td>" in page.decode()
+
+
+def test_the_page_of_a_feature_info_says_all_in_the_clients_language(ask):
+    query = MAP | INFO | {"query_layers": STK, "info_format": "text/html"}
+    english, portuguese = (ask("wms", lang, **query)[2].decode() for lang in ("en", "pt-BR"))
+    assert "2020-01-01/2020-01-16" in english
+    assert "<td>not clear</td>" in english
+    assert "<td>não limpo</td>" in portuguese
+    assert "Período" in portuguese
+    assert "NDVI (calculado)" in portuguese
+    outside = query | {"bbox": "5200000,9000000,5219200,9012800"}
+    assert "There is no image here." in ask("wms", **outside)[2].decode()
 
 
 def test_the_tiles_of_the_grid_are_a_layer_of_wms_and_wmts(ask):

@@ -10,8 +10,8 @@ import pytest
 from odc.geo.crs import CRS
 
 from odc_bdc.grid import BDC_CRS, BDC_PROJ, bdc_grid, published_tiles
-from odc_bdc.ows.capabilities import Capabilities, language_of
-from odc_bdc.ows.languages import Languages, Text, Translations
+from odc_bdc.ows.capabilities import Capabilities
+from odc_bdc.ows.languages import Languages, Text, Translations, language_of
 from odc_bdc.ows.restful import RestfulTiles, info_template, tile_template, to_query
 from odc_bdc.ows.tile_grid import View, draw_grid, lonlat_bounds, tile_at
 
