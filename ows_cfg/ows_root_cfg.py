@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from odc_bdc.cube import shipped_cubes
 from odc_bdc.ows import Service, build_config, inventory
+from odc_bdc.ows.config import INDICES_VARIABLE, named_indices
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.server import URL_VARIABLE
 
@@ -38,9 +39,8 @@ def _service() -> Service:
     default = Service()
     urls = tuple(u.strip() for u in os.environ.get(URL_VARIABLE, "").split(",") if u.strip())
     title = os.environ.get("ODC_BDC_OWS_TITLE") or default.title
-    named = os.environ.get("ODC_BDC_OWS_INDICES", "").split(",")
-    indices = tuple(name.strip() for name in named if name.strip())
-    return Service(title=title, urls=urls or default.urls, indices=indices or default.indices)
+    indices = named_indices(os.environ.get(INDICES_VARIABLE, ""))
+    return Service(title=title, urls=urls or default.urls, indices=indices)
 
 
 def _configure() -> dict[str, Any]:

@@ -90,10 +90,13 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
     QGIS: add http://127.0.0.1:8000/wms as a WMS/WMTS connection, and /wcs as a WCS one.
     """
     from odc_bdc.database import find_index
+    from odc_bdc.ows.config import INDICES_VARIABLE, named_indices
     from odc_bdc.ows.ranges import hidden_layers
     from odc_bdc.ows.server import check_servable
     from odc_bdc.ows.server import serve as become_server
 
+    # The server itself would tell in its log only.
+    named_indices(os.environ.get(INDICES_VARIABLE, ""))
     index = find_index(home, environ=os.environ)
     check_servable(index)
     with opened_index(home) as dc:

@@ -11,6 +11,7 @@ from odc_bdc.ows.layers import SceneLayer, layer_folders
 from odc_bdc.ows.parsed import named_layers
 from odc_bdc.ows.styles import INDICES
 from odc_bdc.ows.tiles import TILE_MATRIX_SETS
+from odc_bdc.spectral_index import spectral_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 4096
 """Largest width and height of a GetMap."""
+
+INDICES_VARIABLE = "ODC_BDC_OWS_INDICES"
+"""Environment variable that `named_indices` are read from."""
 
 OWN = "odc_bdc"
 """Key of what datacube-ows does not read, but `odc_bdc.ows.content` does."""
@@ -55,6 +59,23 @@ class Service:
     urls: tuple[str, ...] = ("http://127.0.0.1:8000",)
     attribution: str | Text = ""
     indices: tuple[str, ...] = INDICES
+
+
+def named_indices(text: str) -> tuple[str, ...]:
+    """Read names of spectral indices, separated by commas; none means the usual ones.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        If there is no such index, or it needs more than reflectances.
+
+    Examples
+    --------
+    >>> named_indices("savi, NDVI"), named_indices("")
+    (('SAVI', 'NDVI'), ('NDVI', 'EVI', 'NDWI', 'NBR'))
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return tuple(spectral_index(name).name for name in names) or INDICES
 
 
 def build_config(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 from odc.geo.crs import CRS
 
+from odc_bdc.cli import main
 from odc_bdc.cube import shipped_cubes
 from odc_bdc.errors import InvalidValueError, UnknownNameError
 from odc_bdc.grid import BDC_CRS, bdc_grid
@@ -123,6 +125,14 @@ def test_indices_of_spyndex_may_be_asked_for():
     assert "ndvi" not in names
     with pytest.raises(UnknownNameError, match="'NDVII' is not a spectral index"):
         build_config(tuple(CUBES.values()), (), service=Service(indices=("NDVII",)))
+
+
+def test_a_wrong_index_is_told_before_the_server_starts(monkeypatch, tmp_path):
+    monkeypatch.setenv("ODC_BDC_OWS_INDICES", "NDVI,NDVII")
+    done = CliRunner().invoke(main, ["ows", "serve", "--home", str(tmp_path)])
+    assert done.exit_code != 0
+    assert "'NDVII' is not a spectral index, do you mean" in done.output
+    assert "Traceback" not in done.output
 
 
 def test_utm_zones_of_brazil_are_published_under_both_datums(config):
