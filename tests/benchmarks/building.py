@@ -377,7 +377,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 # At 40 m a tile has 10,560 x 10,560 pixels.
 LARGE = MED.patch(resolution=40)
-DISTINCT = 6
+DISTINCT = 3
 
 
 def make_large(folder: Path, items: list[pystac.Item]) -> None:
