@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from odc_bdc.ows.checks import Published, PublishedCrs
 from odc_bdc.ows.extra import require_ows
+from odc_bdc.ows.guard import Guard
 from odc_bdc.ows.middleware import HealProjStrings
 from odc_bdc.ows.patches import apply_patches
 
@@ -30,5 +32,25 @@ def create_application() -> Any:
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
     app = create_app()
+    from datacube_ows.ows_configuration import get_config  # noqa: PLC0415 (an extra)
+
+    cfg = get_config()
+    app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), cfg.response_headers({}))
     app.wsgi_app = HealProjStrings(app.wsgi_app)
     return app
+
+
+def published_by(cfg: Any) -> Published:
+    """Take from a configuration of datacube-ows what checks of requests must know."""
+    crss = {
+        name: PublishedCrs(cfg.crs(name), latitude_first=bool(about["vertical_coord_first"]))
+        for name, about in cfg.published_CRSs.items()
+    }
+    sets: dict[str, list[tuple[int, int]]] = {}
+    for tiles in cfg.tile_matrix_sets.values():
+        levels = [
+            (2 ** tiles.height_exponent(level), 2 ** tiles.width_exponent(level))
+            for level in range(len(tiles.scale_set))
+        ]
+        sets |= {name: levels for name in (tiles.identifier, tiles.wkss) if name}
+    return Published(crss, sets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.error
 import urllib.request
 import uuid
 import warnings
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 import rasterio
+from answers import Answered
 from odc.geo.geobox import GeoBox
 
 from odc_bdc import database
@@ -230,6 +232,25 @@ def fetch(server: Server) -> Callable[..., bytes]:
         ) as answer:
             assert answer.status == 200
             return answer.read()
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def ask(server):
+    """Request something, whatever the status of the answer."""
+
+    def get(path: str, query: dict | str, method: str = "GET", **headers: str) -> Answered:
+        text = query if isinstance(query, str) else urlencode(query, doseq=True)
+        request = urllib.request.Request(
+            f"{server.url}/{path}?{text}", method=method, headers=headers
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as got:
+                status, found, body = got.status, got.headers, got.read()
+        except urllib.error.HTTPError as e:
+            status, found, body = e.code, e.headers, e.read()
+        return Answered(status, found.get_content_type(), dict(found), body)
 
     return get
 

@@ -1,0 +1,116 @@
+"""WSGI middleware before datacube-ows, for answers that the protocols know.
+
+It refuses what cannot be served, and catches what goes wrong nevertheless.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.ows.checks import checked
+from odc_bdc.ows.exceptions import INVALID, UNSUPPORTED, Answer, Refusal, answer
+from odc_bdc.ows.requests import MAX_PARAMETERS, WMS_130, Protocol, Query, protocol_of, query_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from odc_bdc.ows.checks import Published
+
+    WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+PROTOCOL = "odc_bdc.ows.protocol"
+"""Key of the WSGI environment under which the request's `Protocol` stands."""
+
+MAX_QUERY = 8192
+"""Longest query string, in characters."""
+
+_METHODS = "GET, HEAD, OPTIONS"
+_LOG = logging.getLogger(__name__)
+
+
+class Guard:
+    """Checks requests before datacube-ows gets them.
+
+    Parameters
+    ----------
+    application
+        The services.
+    published
+        What they publish.
+    headers
+        Headers of every answer, as of those of datacube-ows.
+    """
+
+    def __init__(
+        self, application: WSGI, published: Published, headers: dict[str, str] | None = None
+    ) -> None:
+        self.application = application
+        self.published = published
+        self.headers = headers or {}
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Pass the request on if it can be served; else answer it."""
+        protocol = protocol_of(environ.get("PATH_INFO", "/"), _beginning(environ))
+        if protocol is None:
+            # A page for people, a legend, a sign of life.
+            return self.application(environ, start_response)
+        try:
+            _check_method(environ)
+            query = checked(protocol, _query(environ), self.published)
+        except Refusal as e:
+            return self._send(answer(protocol, [e]), environ, start_response)
+        inner = {**environ, "QUERY_STRING": query.encode(), PROTOCOL: protocol}
+        try:
+            return self.application(inner, start_response)
+        except Exception:  # noqa: BLE001 (the last net)
+            _LOG.exception("unexpected error at %s", environ.get("PATH_INFO"))
+            return self._send(answer(protocol, [internal_error()]), environ, start_response)
+
+    def _send(
+        self, sent: Answer, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        headers = {**self.headers, **sent.headers, "Content-Length": str(len(sent.body))}
+        start_response(f"{sent.status} {HTTPStatus(sent.status).phrase}", list(headers.items()))
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [sent.body]
+
+
+def internal_error() -> Refusal:
+    """Make the answer to a request that met an error of ours; the log says which."""
+    return Refusal("Internal server error.", status=500)
+
+
+def protocol_in(environ: dict[str, Any]) -> Protocol:
+    """Give the protocol of a request that the guard let pass, or that never came by it."""
+    known = environ.get(PROTOCOL)
+    if isinstance(known, Protocol):
+        return known
+    return protocol_of(environ.get("PATH_INFO", "/"), _beginning(environ)) or WMS_130
+
+
+def _beginning(environ: dict[str, Any]) -> Query:
+    """Read the first parameters, which tell the protocol even of a request that is too long."""
+    text = environ.get("QUERY_STRING", "")[:MAX_QUERY]
+    return Query.parse("&".join(text.split("&")[:MAX_PARAMETERS]))
+
+
+def _query(environ: dict[str, Any]) -> Query:
+    if len(environ.get("QUERY_STRING", "")) > MAX_QUERY:
+        raise Refusal(
+            f"the request is too long: {MAX_QUERY} characters are the limit", INVALID, status=414
+        )
+    try:
+        return query_of(environ)
+    except ValueError as e:
+        raise Refusal("the request has too many parameters", INVALID) from e
+
+
+def _check_method(environ: dict[str, Any]) -> None:
+    if environ.get("REQUEST_METHOD", "GET") not in _METHODS.split(", "):
+        headers = {"Allow": _METHODS}
+        raise Refusal(
+            f"only {_METHODS} are served", UNSUPPORTED, "method", status=405, headers=headers
+        )
