@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from odc_bdc.ows.checks import Published, PublishedCrs
+from odc_bdc.ows.caching import Caching
+from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.extra import require_ows
-from odc_bdc.ows.guard import Guard
+from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.middleware import HealProjStrings
 from odc_bdc.ows.patches import apply_patches
 
@@ -32,12 +34,23 @@ def create_application() -> Any:
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
     app = create_app()
+    # datacube tells the outline of every search.
+    logging.getLogger("datacube").setLevel(logging.WARNING)
     from datacube_ows.ows_configuration import get_config  # noqa: PLC0415 (an extra)
 
     cfg = get_config()
-    app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), cfg.response_headers({}))
-    app.wsgi_app = HealProjStrings(app.wsgi_app)
+    headers = cfg.response_headers({})
+    # Inside of all that rewrites requests, so that what datacube-ows gets has been checked.
+    app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), headers)
+    app.wsgi_app = Net(HealProjStrings(app.wsgi_app), headers)
+    # Around all others, for what they do to a document need be done but once.
+    app.wsgi_app = Caching(app.wsgi_app, lambda: is_settled(cfg))
     return app
+
+
+def is_settled(cfg: Any) -> bool:
+    """Tell whether the layers of datacube-ows stay as they are while the process lives."""
+    return bool(cfg.ready) and not any(layer.dynamic for layer in cfg.layer_index.values())
 
 
 def published_by(cfg: Any) -> Published:
@@ -46,11 +59,14 @@ def published_by(cfg: Any) -> Published:
         name: PublishedCrs(cfg.crs(name), latitude_first=bool(about["vertical_coord_first"]))
         for name, about in cfg.published_CRSs.items()
     }
-    sets: dict[str, list[tuple[int, int]]] = {}
-    for tiles in cfg.tile_matrix_sets.values():
+    tiles: dict[str, PublishedTiles] = {}
+    for matrix_set in cfg.tile_matrix_sets.values():
         levels = [
-            (2 ** tiles.height_exponent(level), 2 ** tiles.width_exponent(level))
-            for level in range(len(tiles.scale_set))
+            (2 ** matrix_set.height_exponent(level), 2 ** matrix_set.width_exponent(level))
+            for level in range(len(matrix_set.scale_set))
         ]
-        sets |= {name: levels for name in (tiles.identifier, tiles.wkss) if name}
-    return Published(crss, sets)
+        width, height = matrix_set.tile_size
+        for name in (matrix_set.identifier, matrix_set.wkss):
+            if name:
+                tiles[name] = PublishedTiles(levels, (width, height))
+    return Published(crss, tiles)

@@ -77,6 +77,14 @@ class PublishedCrs:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedTiles:
+    """A tile matrix set: rows and columns of each level, and width and height of a tile."""
+
+    levels: Sequence[tuple[int, int]]
+    size: tuple[int, int] = (256, 256)
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What the services have that a check must know.
 
@@ -84,14 +92,14 @@ class Published:
     ----------
     crss
         By the names that clients use.
-    matrix_sets
-        Rows and columns of each level of the tile matrix sets.
+    tiles
+        The tile matrix sets by their names.
     limits
         What one request may ask for.
     """
 
     crss: Mapping[str, PublishedCrs]
-    matrix_sets: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    tiles: Mapping[str, PublishedTiles] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -103,8 +111,6 @@ def checked(protocol: Protocol, query: Query, published: Published) -> Query:
     Refusal
         If it cannot be served.
     """
-    # Statistics are for developers: they double the work, and show ids and products.
-    query = query.replace({"ows_stats": None})
     service = query.get("service").upper()
     if service and service != protocol.service:
         raise Refusal(
@@ -112,6 +118,8 @@ def checked(protocol: Protocol, query: Query, published: Published) -> Query:
             INVALID,
             "service",
         )
+    # Statistics are for developers: they double the work, and show ids and products.
+    query = query.replace({"ows_stats": None, "service": protocol.service})
     operation = query.get("request").lower()
     if not operation:
         raise Refusal("REQUEST is missing: give an operation", MISSING, "request")
@@ -210,15 +218,15 @@ def _tile(protocol: Protocol, query: Query, published: Published) -> Query:  # n
     if "style" not in query:
         raise Refusal("STYLE is missing: give one, or none for the default", MISSING, "style")
     _check_times(query, "time", published)
-    levels = published.matrix_sets.get(query.get("tilematrixset"))
-    if levels is None:
+    tiles = published.tiles.get(query.get("tilematrixset"))
+    if tiles is None:
         raise Refusal(
             f"tile matrix set {shown(query.get('tilematrixset'))} is not served: "
-            f"{', '.join(published.matrix_sets)} are",
+            f"{', '.join(published.tiles)} are",
             INVALID,
             "tilematrixset",
         )
-    level = query.get("tilematrix")
+    level, levels = query.get("tilematrix"), tiles.levels
     if not _WHOLE.fullmatch(level) or not 0 <= int(level) < len(levels):
         raise Refusal(
             f"tile matrix {shown(level)} does not exist: 0 to {len(levels) - 1} do",
@@ -238,8 +246,9 @@ def _tile(protocol: Protocol, query: Query, published: Published) -> Query:  # n
 
 def _tile_info(protocol: Protocol, query: Query, published: Published) -> Query:
     query = _tile(protocol, query, published)
-    for name in ("i", "j"):
-        _check_pixel(query, name, name, 256, "PointIJOutOfRange")
+    size = published.tiles[query.get("tilematrixset")].size
+    for name, side in zip(("i", "j"), size, strict=True):
+        _check_pixel(query, name, name, side, "PointIJOutOfRange")
     return query
 
 

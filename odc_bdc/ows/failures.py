@@ -109,7 +109,7 @@ def _locator(text: object) -> str:
 
 
 def _known_cause(error: BaseException | None) -> Refusal | None:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, UnreadableDataError):
             return Unavailable("A file of the images that this is made of cannot be read.")
         if is_outage(cause):
@@ -144,7 +144,8 @@ def _of_client(error: BaseException) -> Refusal | None:
     return None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and those that led to it, the last first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PROTOCOL = "odc_bdc.ows.protocol"
 """Key of the WSGI environment under which the request's `Protocol` stands."""
 
+OUTAGE = "odc_bdc.ows.outage"
+"""Key of the WSGI environment of a request that failed because the index was not to be reached."""
+
 MAX_QUERY = 8192
 """Longest query string, in characters."""
 
@@ -62,20 +65,68 @@ class Guard:
             _check_method(environ)
             query = checked(protocol, _query(environ), self.published)
         except Refusal as e:
-            return self._send(answer(protocol, [e]), environ, start_response)
+            sent = answer(protocol, [e])
+            return _send(sent, self.headers, environ, start_response)
         inner = {**environ, "QUERY_STRING": query.encode(), PROTOCOL: protocol}
+        return self._ask(inner, start_response)
+
+    def _ask(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Ask datacube-ows; once more if a connection of before turned out to be dead.
+
+        After a restart of the database each worker still holds connections to the old one. The
+        first that fails takes all others out of the pool.
+        """
+        body, started = self._try(environ)
+        if environ.pop(OUTAGE, False):
+            close = getattr(body, "close", None)
+            if close:
+                close()
+            body, started = self._try(environ)
+        start_response(*started)
+        return body
+
+    def _try(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], tuple[Any, ...]]:
+        started: list[tuple[Any, ...]] = []
+        body = self.application(environ, lambda *args: started.append(args))
+        return body, started[-1]
+
+
+class Net:
+    """Catches what goes wrong in anything that it holds.
+
+    Parameters
+    ----------
+    application
+        The services, with all that rewrites requests and answers.
+    headers
+        Headers of every answer.
+    """
+
+    def __init__(self, application: WSGI, headers: dict[str, str] | None = None) -> None:
+        self.application = application
+        self.headers = headers or {}
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Pass the request on; an unexpected error is logged, and answered without details."""
         try:
-            return self.application(inner, start_response)
+            return self.application(environ, start_response)
         except Exception:  # noqa: BLE001 (the last net)
             _LOG.exception("unexpected error at %s", environ.get("PATH_INFO"))
-            return self._send(answer(protocol, [internal_error()]), environ, start_response)
+            sent = answer(protocol_in(environ), [internal_error()])
+            return _send(sent, self.headers, environ, start_response)
 
-    def _send(
-        self, sent: Answer, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
-        headers = {**self.headers, **sent.headers, "Content-Length": str(len(sent.body))}
-        start_response(f"{sent.status} {HTTPStatus(sent.status).phrase}", list(headers.items()))
-        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [sent.body]
+
+def _send(
+    sent: Answer,
+    headers: dict[str, str],
+    environ: dict[str, Any],
+    start_response: Callable[..., Any],
+) -> Iterable[bytes]:
+    both = {**headers, **sent.headers, "Content-Length": str(len(sent.body))}
+    start_response(f"{sent.status} {HTTPStatus(sent.status).phrase}", list(both.items()))
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [sent.body]
 
 
 def internal_error() -> Refusal:

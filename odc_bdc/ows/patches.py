@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
+from copy import copy
 from functools import lru_cache, wraps
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from odc.geo.crs import CRS
 
+from odc_bdc.ows.describe import describe_1, describe_2, described
 from odc_bdc.ows.exceptions import answer
-from odc_bdc.ows.guard import protocol_in
+from odc_bdc.ows.guard import OUTAGE, protocol_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,23 +28,26 @@ _LOG = logging.getLogger(__name__)
 _applied: set[str] = set()
 
 
+class Patch(NamedTuple):
+    """A change of another package: name, the package, beginnings of versions, and what does it."""
+
+    name: str
+    package: str
+    versions: tuple[str, ...]
+    apply: Callable[[], None]
+
+
 def apply_patches() -> set[str]:
     """Apply all patches that fit the installed versions, once; give their names."""
-    for name, package, versions, patch in (
-        ("epsg_memo", "odc-geo", ("0.5.",), remember_epsg),
-        ("quiet_errors", "datacube-ows", ("1.9.14",), hide_internals),
-        ("complete_search", "datacube-ows", ("1.9.14",), search_completely),
-        ("wide_views", "datacube-ows", ("1.9.14",), measure_wide_views),
-        ("read_errors", "datacube-ows", ("1.9.14",), tell_read_errors),
-        ("quick_png", "datacube-ows", ("1.9.14",), write_png_quickly),
-    ):
-        if name in _applied:
+    for patch in PATCHES:
+        if patch.name in _applied:
             continue
-        if version(package).startswith(versions):
-            patch()
-            _applied.add(name)
+        installed = version(patch.package)
+        if installed.startswith(patch.versions):
+            patch.apply()
+            _applied.add(patch.name)
         else:
-            _LOG.warning("%s %s is not known: %s left out", package, version(package), name)
+            _LOG.warning("%s %s is not known: %s left out", patch.package, installed, patch.name)
     return set(_applied)
 
 
@@ -121,6 +127,58 @@ def tell_read_errors() -> None:
     DataStacker.read_data = read_all
 
 
+def describe_grids() -> None:
+    """Describe coverages with `odc_bdc.ows.describe` instead of datacube-ows."""
+    from datacube_ows import wcs1, wcs2  # noqa: PLC0415 (an extra)
+    from datacube_ows.ogc_exceptions import WCS1Exception, WCS2Exception  # noqa: PLC0415 (an extra)
+
+    unknown = {
+        "coverage": WCS1Exception.COVERAGE_NOT_DEFINED,
+        "coverageid": WCS2Exception.NO_SUCH_COVERAGE,
+    }
+
+    def describing(
+        parameter: str, write: Callable[..., bytes], error: type[Exception]
+    ) -> Callable[..., tuple[bytes, int, dict[str, str]]]:
+        def desc_coverages(cfg: Any, args: Any) -> tuple[bytes, int, dict[str, str]]:
+            served = {name: la for name, la in cfg.layer_index.items() if la.ready and la.wcs}
+            names = [name for name in (args.get(parameter) or "").split(",") if name]
+            for name in names:
+                if name not in served:
+                    raise error(f"no coverage {name}", unknown[parameter], parameter)
+            layers = [served[name] for name in names or served]
+            headers = {"Content-Type": "application/xml", "Cache-Control": "no-cache"}
+            body = write([described(cfg, layer) for layer in layers])
+            return body, 200, cfg.response_headers(headers)
+
+        return desc_coverages
+
+    wcs1.desc_coverages = describing("coverage", describe_1, WCS1Exception)
+    wcs2.desc_coverages = describing("coverageid", describe_2, WCS2Exception)
+
+
+def serve_latest_coverage() -> None:
+    """Serve the latest date of a WCS 2.0 coverage to a request without one, as WCS 1.0 does.
+
+    datacube-ows refuses it, and clients such as GDAL ask for no date unless told to.
+    """
+    from datacube_ows import wcs2  # noqa: PLC0415 (an extra)
+    from ows.wcs.v20 import Slice  # noqa: PLC0415 (a dependency of the extra)
+
+    get_coverage_data = wcs2.get_coverage_data
+
+    @wraps(get_coverage_data)
+    def of_one_date(cfg: Any, request: Any, *args: Any) -> Any:
+        layer = cfg.layer_index.get(request.coverage_id)
+        dated = any(subset.dimension.lower() == "time" for subset in request.subsets)
+        if layer is not None and layer.ready and not dated:
+            latest = Slice("time", layer.ranges.times[-1].isoformat())
+            request.subsets = [*request.subsets, latest]
+        return get_coverage_data(cfg, request, *args)
+
+    wcs2.get_coverage_data = of_one_date
+
+
 def write_png_quickly() -> None:
     """Write images with `odc_bdc.ows.images` instead of datacube-ows."""
     from datacube_ows import data  # noqa: PLC0415 (an extra)
@@ -128,6 +186,49 @@ def write_png_quickly() -> None:
     from odc_bdc.ows.images import dataset_to_png  # noqa: PLC0415 (imports an extra)
 
     data.xarray_image_as_png = dataset_to_png
+
+
+def read_one_field() -> None:
+    """Read the field of a dataset's document that is asked for, and not all others as well."""
+    from datacube.utils.documents import DocReader  # noqa: PLC0415 (slow to import)
+
+    DocReader.__getattr__ = one_field(DocReader.__getattr__)
+
+
+def one_field(every: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Wrap `DocReader.__getattr__`, which reads all fields to give one of them."""
+    from datacube.utils.documents import get_doc_offset  # noqa: PLC0415 (slow to import)
+
+    @wraps(every)
+    def read(self: Any, name: str) -> Any:
+        known = self.__dict__
+        if name in known["_system_offsets"]:
+            return get_doc_offset(known["_system_offsets"][name], known["_doc"])
+        field = known["_search_fields"].get(name)
+        if field is not None and field.can_extract:
+            return field.extract(known["_doc"])
+        return every(self, name)  # which raises
+
+    return read
+
+
+def remember_geometry() -> None:
+    """Compute once how the pixels of a file lie in an image, and not anew for each of its bands."""
+    from datacube.storage import _read  # noqa: PLC0415 (slow to import)
+
+    _read.compute_reproject_roi = remembered_roi(_read.compute_reproject_roi)
+
+
+def remembered_roi(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `compute_reproject_roi` with a memory of 64 pairs of pixel grids."""
+    known = lru_cache(maxsize=64)(compute)
+
+    @wraps(compute)
+    def roi(*args: Any, **kwargs: Any) -> Any:
+        # datacube changes what it gets.
+        return copy(known(*args, **kwargs))
+
+    return roi
 
 
 def hide_internals() -> None:
@@ -148,8 +249,10 @@ def respond(error: Any, cfg: Any, traceback: Any = None) -> tuple[bytes, int, di
     """Write the answer to an `OGCException` of datacube-ows (its interface)."""
     from flask import request  # noqa: PLC0415 (an extra)
 
-    from odc_bdc.ows.failures import refusals_of  # noqa: PLC0415 (imports an extra)
+    from odc_bdc.ows.failures import causes, is_outage, refusals_of  # noqa: PLC0415 (imports an extra)
 
+    if any(map(is_outage, causes(sys.exc_info()[1]))):
+        request.environ[OUTAGE] = True
     sent = answer(protocol_in(request.environ), refusals_of(error.errors, error.http_response))
     return sent.body, sent.status, cfg.response_headers(sent.headers)
 
@@ -162,3 +265,20 @@ def public_links(links: Callable[..., set[str]]) -> Callable[..., set[str]]:
         return {link for link in links(*args, **kwargs) if not link.startswith("file:")}
 
     return without_files
+
+
+_OWS = ("datacube-ows", ("1.9.14",))
+_DATACUBE = ("datacube", ("1.9.20",))
+PATCHES = (
+    Patch("epsg_memo", "odc-geo", ("0.5.",), remember_epsg),
+    Patch("one_field", *_DATACUBE, read_one_field),
+    Patch("one_geometry", *_DATACUBE, remember_geometry),
+    Patch("quiet_errors", *_OWS, hide_internals),
+    Patch("complete_search", *_OWS, search_completely),
+    Patch("wide_views", *_OWS, measure_wide_views),
+    Patch("read_errors", *_OWS, tell_read_errors),
+    Patch("describe_grids", *_OWS, describe_grids),
+    Patch("latest_coverage", *_OWS, serve_latest_coverage),
+    Patch("quick_png", *_OWS, write_png_quickly),
+)
+"""What is changed of others."""

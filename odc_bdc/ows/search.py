@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datacube.model import Range
 from datacube_ows.index.postgis.api import OWSPostgisIndex
+from flask import g, has_request_context
 from odc.geo import geom
 from odc.geo.crs import CRS
 from odc.geo.geom import Geometry
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from datacube.model import Dataset, Product
 
     Array = npt.NDArray[np.float64]
+
+FEW = 8
+"""So many datasets of one time are searched for in the place of a count."""
+
+WIDE = 10.0
+"""Degrees beyond which a view is searched by the box around it."""
 
 DEGREES = CRS("EPSG:4326")
 _MERCATOR_EDGE = 20037508.342789244
@@ -43,14 +50,14 @@ class CompleteIndex(OWSPostgisIndex):
         times: Iterable[Any] | None = None,
         geom: Geometry | None = None,
         products: Iterable[Product] | None = None,
-    ) -> Iterator[Dataset]:
+    ) -> Iterable[Dataset]:
         """Give the datasets of all times in a view, each once."""
-        seen: set[UUID] = set()
-        for query in self._queries(layer, times, geom, products):
-            for dataset in layer.dc.index.datasets.search(**query):
-                if dataset.id not in seen:
-                    seen.add(dataset.id)
-                    yield dataset
+        queries = self._queries(layer, times, geom, products)
+        known = _remembered().get(_key(layer, queries))
+        if known is not None:
+            return known
+        search = layer.dc.index.datasets.search
+        return _once(layer, queries, (search(**query) for query in queries))
 
     def dsid_search(
         self,
@@ -74,9 +81,19 @@ class CompleteIndex(OWSPostgisIndex):
         geom: Geometry | None = None,
         products: Iterable[Product] | None = None,
     ) -> int:
-        """Count the datasets of all times in a view; one of two times counts twice."""
+        """Count the datasets of all times in a view; if there are many, one of two times twice.
+
+        Few are found at once, for datacube-ows asks for them next.
+        """
         queries = self._queries(layer, times, geom, products)
-        return sum(layer.dc.index.datasets.count(**query) for query in queries)
+        datasets = layer.dc.index.datasets
+        found = []
+        for query in queries:
+            found.append(list(datasets.search(limit=FEW + 1, **query)))
+            if len(found[-1]) > FEW:
+                return sum(datasets.count(**query) for query in queries)
+        few = _remembered()[_key(layer, queries)] = _once(layer, queries, found)
+        return len(few)
 
     def extent(
         self,
@@ -111,6 +128,46 @@ class CompleteIndex(OWSPostgisIndex):
         return [{**query, "time": time_range(time)} for time in times]
 
 
+def _once(
+    layer: Any, queries: Sequence[dict[str, Any]], found: Iterable[Iterable[Dataset]]
+) -> list[Dataset]:
+    """Take each dataset once, and of composites those that begin at the time of their search.
+
+    The index finds those as well whose period ends when that of another begins.
+    """
+    exact = layer.time_resolution.is_summary() and layer.mosaic_date_func is None
+    kept: dict[UUID, Dataset] = {}
+    for query, datasets in zip(queries, found, strict=True):
+        time = query.get("time")
+        for dataset in datasets:
+            if time is None or not exact or time.begin <= dataset.time.begin < time.end:
+                kept[dataset.id] = dataset
+    return list(kept.values())
+
+
+def _remembered() -> dict[Any, list[Dataset]]:
+    """Give what searches of this request have found."""
+    if not has_request_context():
+        return {}
+    known: dict[Any, list[Dataset]] = g.setdefault("odc_bdc_found", {})
+    return known
+
+
+def _key(layer: Any, queries: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    """Tell searches apart by layer, area, products and time."""
+    return (
+        layer.name,
+        *(
+            (
+                q["geopolygon"].geom.wkb if "geopolygon" in q else None,
+                tuple(q.get("product", ())),
+                q.get("time"),
+            )
+            for q in queries
+        ),
+    )
+
+
 def time_range(time: Any) -> Range:
     """Give the range of a time as datacube-ows searches it.
 
@@ -143,7 +200,8 @@ def search_area(view: Geometry) -> Geometry | None:
         box = tuple(min(max(v, -edge), edge) for v in box)
     inside = view.boundingbox.bbox == box
     lon, lat = _to_degrees(str(crs)).transform(*_outline(box))
-    if inside and np.isfinite(lon).all() and np.isfinite(lat).all() and np.ptp(lon) < 180:
+    # A wider view has edges that are bent too much for so few points.
+    if inside and np.isfinite([lon, lat]).all() and max(np.ptp(lon), np.ptp(lat)) < WIDE:
         return geom.polygon(list(zip(lon.tolist(), lat.tolist(), strict=True)), DEGREES)
     lon, lat = _to_degrees(str(crs)).transform(*_mesh(box))
     known = np.isfinite(lon) & np.isfinite(lat)

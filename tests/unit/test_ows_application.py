@@ -14,7 +14,7 @@ from odc_bdc.errors import DatabaseError, InvalidValueError, MissingDependencyEr
 from odc_bdc.grid import BDC_CRS, BDC_PROJ
 from odc_bdc.ows import extra, start_server
 from odc_bdc.ows.middleware import HealProjStrings, heal_query
-from odc_bdc.ows.patches import apply_patches, memoised, quiet, transformed
+from odc_bdc.ows.patches import PATCHES, apply_patches, memoised
 from odc_bdc.ows.server import server_environment
 
 INDEX = SimpleNamespace(
@@ -73,39 +73,10 @@ def test_the_code_of_a_crs_is_looked_up_once():
     assert sorted(asked) == sorted([str(BDC_CRS), "EPSG:4326"])
 
 
-def test_an_extent_is_asked_for_in_degrees():
-    from odc.geo.geom import box
-
-    asked = []
-
-    def extent(layer, *, crs, times):
-        asked.append((layer, crs, times))
-        return box(-54, -12, -53, -11, "EPSG:4326")
-
-    found = transformed(extent)("layer", crs=BDC_CRS, times=["t"])
-    assert asked == [("layer", CRS("EPSG:4326"), ["t"])]
-    assert found.crs == BDC_CRS
-    assert found.boundingbox.left == pytest.approx(5e6, abs=1)
-
-
-def test_messages_of_unexpected_errors_are_not_passed_on():
-    class WMSException:
-        def __init__(self, status):
-            self.http_response = status
-            self.errors = [{"msg": "/srv/secret.tif"}]
-
-        def exception_response(self, cfg, traceback=None):
-            return cfg, self.errors[0]["msg"], traceback
-
-    respond = quiet(WMSException.exception_response)
-    hidden = respond(WMSException(500), "cfg", traceback=["line"])
-    assert hidden == ("cfg", "Internal server error.", None)
-    assert respond(WMSException(400), "cfg") == ("cfg", "/srv/secret.tif", None)
-
-
 def test_all_patches_fit_the_installed_versions():
-    assert apply_patches() == {"epsg_memo", "quiet_errors", "extent"}
-    assert apply_patches() == {"epsg_memo", "quiet_errors", "extent"}
+    names = {patch.name for patch in PATCHES}
+    assert apply_patches() == names
+    assert apply_patches() == names
     assert CRS(BDC_PROJ).epsg is None
     assert CRS("EPSG:3857").epsg == 3857
 
