@@ -15,13 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
+import uuid
+from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
+from datacube.index.hl import Doc2Dataset
 from PIL import Image
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from odc_bdc import database
 from odc_bdc.cube import find_cube
@@ -36,6 +40,8 @@ SIDE = 1200
 # In the middle of a tile of the LG_V2 grid, at 64 m.
 EXTENT = (5800000, 10000000, 5800000 + SIDE * 64, 10000000 + SIDE * 64)
 DAY = date(2020, 1, 1)
+CUBES, DATES = 24, 115
+DOCUMENT_MS = 20
 TARGETS = {"WebMercator, z11": 0.65, "BDC grid, z11": 0.4}
 
 
@@ -59,11 +65,14 @@ def compare(folder: Path, rounds: int) -> None:
         database.initialise(index)
         with database.open_datacube(index, app="benchmark") as dc:
             _fill(dc, folder)
+            _add_cubes(dc)
             update_ranges(dc)
+        _add_dates(index.url)
         environ = server_environment(index, ("http://localhost",), os.environ)
         workers = {name: Worker(name, environ) for name in ("stock", "ours")}
         requests = _requests()
         _report(workers, requests, rounds)
+        _report_documents(workers)
         for worker in workers.values():
             worker.stop()
     finally:
@@ -78,6 +87,35 @@ def _fill(dc, folder: Path) -> None:
     cube = find_cube(CUBE).patch(extent=EXTENT)
     made = small_index.Made(cube, tuple(cube.grid.tile_ids(EXTENT, BDC_CRS)), (DAY,))
     small_index.fill_index(dc, folder / "pixels", (made,), ())
+
+
+def _add_cubes(dc) -> None:
+    """Index more cubes, without pixels: capabilities are made of their ranges."""
+    (dataset,) = dc.index.datasets.search(product=CUBE)
+    names = [f"{CUBE}_{number}" for number in range(1, CUBES)]
+    for name in names:
+        definition = {**dataset.product.definition, "name": name}
+        definition["metadata"] = {**definition["metadata"], "product": {"name": name}}
+        dc.index.products.add_document(definition)
+    resolve = Doc2Dataset(dc.index, skip_lineage=True, eo3=True)
+    for name in names:
+        document = {
+            **dataset.metadata_doc,
+            "id": str(uuid.uuid5(dataset.id, name)),
+            "label": name,
+            "product": {"name": name},
+        }
+        more, problem = resolve(document, f"{dataset.uri}#{name}")
+        assert more is not None, problem
+        dc.index.datasets.add(more, with_lineage=False)
+
+
+def _add_dates(url: str) -> None:
+    """Let the layers have the dates of five years."""
+    dates = [str(DAY - timedelta(days=16 * n)) for n in reversed(range(DATES))]
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ows.layer_ranges SET dates = :d"), {"d": json.dumps(dates)})
 
 
 class Worker:
@@ -187,6 +225,22 @@ def _report(workers: dict[str, Worker], requests: dict[str, list[str]], rounds: 
             f"{name:28}{stock * 1000:>10.1f}{ours * 1000:>10.1f}{ours / stock:>8.2f}"
             f"{TARGETS[name]:>9}{kilobytes:>14}"
         )
+
+
+def _report_documents(workers: dict[str, Worker]) -> None:
+    what = f"capabilities, {CUBES} cubes, {DATES} dates"
+    print(f"\n{what:40}{'first ms':>10}{'again ms':>10}{'kB':>8}")
+    for service in ("wms", "wmts", "wcs"):
+        for key, worker in workers.items():
+            url = f"/{service}?service={service}&request=GetCapabilities"
+            answers = [worker.ask(url) for _ in range(6)]
+            assert {a["status"] for a in answers} == {200}
+            again = float(np.median([a["cpu"] for a in answers[1:]])) * 1000
+            print(
+                f"{f'{service}, {key}':40}{answers[0]['cpu'] * 1000:>10.1f}{again:>10.2f}"
+                f"{answers[0]['bytes'] / 1000:>8.0f}"
+            )
+            assert key == "stock" or again <= DOCUMENT_MS
 
 
 if __name__ == "__main__":

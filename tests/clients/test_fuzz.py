@@ -59,6 +59,7 @@ def count(request):
     return request.config.getoption("--fuzz")
 
 
+@pytest.mark.timeout(7200)
 def test_every_answer_is_one_that_the_protocol_knows(ask, count, request):
     seed = request.config.getoption("--fuzz-seed")
     statuses = dict.fromkeys(STATUSES, 0)
