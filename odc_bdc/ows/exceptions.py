@@ -156,7 +156,7 @@ def _ows_exceptions(protocol: Protocol, refusals: Sequence[Refusal]) -> str:
     schema = "owsAll.xsd" if ows == "2.0" else "1.1.0/owsExceptionReport.xsd"
     place = f"http://schemas.opengis.net/ows/{schema if ows == '1.1' else f'2.0/{schema}'}"
     lines = [
-        f"  <ows:Exception exceptionCode={quoteattr(_code(protocol, r) or 'NoApplicableCode')}"
+        f"  <ows:Exception{_attribute('exceptionCode', _code(protocol, r) or 'NoApplicableCode')}"
         f"{_attribute('locator', r.locator)}>\n"
         f"    <ows:ExceptionText>{_text(r.text)}</ows:ExceptionText>\n  </ows:Exception>"
         for r in refusals
