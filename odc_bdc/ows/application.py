@@ -10,7 +10,7 @@ from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.middleware import HealProjStrings
-from odc_bdc.ows.patches import apply_patches
+from odc_bdc.ows.patches import apply_patches, keep_products
 
 ROOT_CONFIG = "odc_bdc.ows_cfg.ows_root_cfg.ows_cfg"
 """What ``DATACUBE_OWS_CFG`` names if the user names nothing else."""
@@ -39,7 +39,11 @@ def create_application() -> Any:
     from datacube_ows.ows_configuration import get_config  # noqa: PLC0415 (an extra)
 
     cfg = get_config()
+    if cfg.ready:
+        keep_products(cfg)
     headers = cfg.response_headers({})
+    # To the net around it, which answers as the protocol has it.
+    app.config["PROPAGATE_EXCEPTIONS"] = True
     # Inside of all that rewrites requests, so that what datacube-ows gets has been checked.
     app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), headers)
     app.wsgi_app = Net(HealProjStrings(app.wsgi_app), headers)

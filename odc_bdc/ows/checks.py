@@ -198,6 +198,20 @@ def _legend(protocol: Protocol, query: Query, published: Published) -> Query:  #
     return query
 
 
+def check_legend(query: Query, published: Published) -> None:
+    """Check the parameter of a legend's own page, which is none of WMS: the number of dates.
+
+    Raises
+    ------
+    Refusal
+        If it is no number, or too large.
+    """
+    text = query.get("ndates", "0")
+    if not _WHOLE.fullmatch(text) or not 0 <= int(text) <= published.limits.times:
+        most = published.limits.times
+        raise Refusal(f"NDATES={shown(text)} is none of 0 to {most}", INVALID, "ndates")
+
+
 def _as_130(query: Query, published: Published) -> Query:
     """Write a request of WMS 1.1.1 as one of 1.3.0: other names, and always x before y."""
     renamed = {"srs": "crs", "x": "i", "y": "j"}

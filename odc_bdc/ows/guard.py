@@ -9,7 +9,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.ows.checks import checked
+from odc_bdc.ows.checks import check_legend, checked
 from odc_bdc.ows.exceptions import INVALID, UNSUPPORTED, Answer, Refusal, answer
 from odc_bdc.ows.requests import MAX_PARAMETERS, WMS_130, Protocol, Query, protocol_of, query_of
 
@@ -58,14 +58,15 @@ class Guard:
     ) -> Iterable[bytes]:
         """Pass the request on if it can be served; else answer it."""
         protocol = protocol_of(environ.get("PATH_INFO", "/"), _beginning(environ))
-        if protocol is None:
-            # A page for people, a legend, a sign of life.
-            return self.application(environ, start_response)
         try:
+            if protocol is None:
+                # A page for people, a legend, a sign of life.
+                check_legend(_query(environ), self.published)
+                return self.application(environ, start_response)
             _check_method(environ)
             query = checked(protocol, _query(environ), self.published)
         except Refusal as e:
-            sent = answer(protocol, [e])
+            sent = answer(protocol or WMS_130, [e])
             return _send(sent, self.headers, environ, start_response)
         inner = {**environ, "QUERY_STRING": query.encode(), PROTOCOL: protocol}
         return self._ask(inner, start_response)

@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 from copy import copy
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -210,6 +210,18 @@ def one_field(every: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
         return every(self, name)  # which raises
 
     return read
+
+
+def keep_products(cfg: Any) -> None:
+    """Let the indexes of a configuration of datacube-ows read their products once.
+
+    Each search reads all of them anew, which costs more the more there are. The layers of
+    datacube-ows keep the products of its start as well.
+    """
+    for dc in cfg.all_dcs.values():
+        known = list(dc.index.products.get_all())
+        if known:
+            dc.index.products.get_all = partial(iter, known)
 
 
 def remember_geometry() -> None:

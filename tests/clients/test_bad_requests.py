@@ -343,3 +343,18 @@ def test_legends_take_the_standards_name_of_the_style(ask):
     by_styles = ask("wms", {k: v for k, v in LEGEND.items() if k != "style"} | {"styles": "ndvi"})
     assert by_style.status == 200
     assert by_style.body == by_styles.body
+
+
+@pytest.mark.parametrize("ndates", ["abc", "-1", "1e9", "65", ""])
+def test_a_legend_has_a_number_of_dates(ask, ndates):
+    answer = ask(f"legend/{STK}/ndvi/legend.png", {"ndates": ndates})
+    assert answer.status == 400
+    assert not leaks(answer)
+
+
+def test_legends_have_addresses_of_their_own(ask):
+    assert ask(f"legend/{STK}/ndvi/legend.png", {}).mime == "image/png"
+    for path in (f"legend/{STK}/nothing/legend.png", "legend/nothing/ndvi/legend.png", "nothing"):
+        answer = ask(path, {"ndates": "3"})
+        assert answer.status == 404
+        assert not leaks(answer)

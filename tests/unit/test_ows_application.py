@@ -14,7 +14,7 @@ from odc_bdc.errors import DatabaseError, InvalidValueError, MissingDependencyEr
 from odc_bdc.grid import BDC_CRS, BDC_PROJ
 from odc_bdc.ows import extra, start_server
 from odc_bdc.ows.middleware import HealProjStrings, heal_query
-from odc_bdc.ows.patches import PATCHES, apply_patches, memoised
+from odc_bdc.ows.patches import PATCHES, apply_patches, keep_products, memoised
 from odc_bdc.ows.server import server_environment
 
 INDEX = SimpleNamespace(
@@ -79,6 +79,26 @@ def test_all_patches_fit_the_installed_versions():
     assert apply_patches() == names
     assert CRS(BDC_PROJ).epsg is None
     assert CRS("EPSG:3857").epsg == 3857
+
+
+def test_the_products_of_an_index_are_read_once():
+    read = []
+
+    def get_all():
+        read.append(1)
+        return iter(["a", "b"])
+
+    products = SimpleNamespace(get_all=get_all)
+    empty = SimpleNamespace(get_all=lambda: iter(()))
+    indexes = {
+        name: SimpleNamespace(index=SimpleNamespace(products=found))
+        for name, found in (("full", products), ("empty", empty))
+    }
+    before = empty.get_all
+    keep_products(SimpleNamespace(all_dcs=indexes))
+    assert [list(products.get_all()) for _ in range(3)] == [["a", "b"]] * 3
+    assert len(read) == 1
+    assert empty.get_all is before  # there may be some later
 
 
 def test_the_server_finds_just_the_given_index():
