@@ -26,7 +26,7 @@ PROTOCOL = "odc_bdc.ows.protocol"
 OUTAGE = "odc_bdc.ows.outage"
 """Key of the WSGI environment of a request that failed because the index was not to be reached."""
 
-MAX_QUERY = 8192
+MAX_QUERY = 8000
 """Longest query string, in characters."""
 
 _METHODS = "GET, HEAD, OPTIONS"
@@ -57,6 +57,9 @@ class Guard:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Pass the request on if it can be served; else answer it."""
+        if environ.get("REQUEST_METHOD") == "OPTIONS":
+            # A browser asks whether it may ask.
+            return self.application(environ, start_response)
         protocol = protocol_of(environ.get("PATH_INFO", "/"), _beginning(environ))
         try:
             if protocol is None:
