@@ -9,8 +9,9 @@ HOME_DIR ?= .odc_bdc
 SERVE ?= 1
 SCENES ?=
 PORT ?= 8000
+SEED ?= 1
 
-.PHONY: help setup demo test kills lint format docs bench lock clean
+.PHONY: help setup demo test kills fuzz lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -54,12 +55,16 @@ format: $(READY)  ## rewrite the code in the project's style
 docs: $(READY)  ## HTML documentation in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(READY)  ## benchmarks: time and memory of composite, build and indexing, as ratios
+bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing and services, as ratios
 	$(BIN)/python tests/benchmarks/composite.py
 	$(BIN)/python tests/benchmarks/kernels.py
 	$(BIN)/python tests/benchmarks/building.py
 	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
 	$(BIN)/python -W ignore tests/benchmarks/many.py
+	$(BIN)/python -W ignore tests/benchmarks/services.py
+
+fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
+	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -12,6 +12,13 @@ import pytest
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+
+def pytest_addoption(parser):
+    """Let `make fuzz` ask for more requests than every run of the tests makes."""
+    parser.addoption("--fuzz", type=int, default=300, help="requests that the fuzzer makes")
+    parser.addoption("--fuzz-seed", type=int, default=1, help="which requests the fuzzer makes")
+
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

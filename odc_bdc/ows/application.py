@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from odc_bdc.ows.caching import Caching
+from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.content import add_content
 from odc_bdc.ows.extra import require_ows
+from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.middleware import HealProjStrings
-from odc_bdc.ows.patches import apply_patches
+from odc_bdc.ows.patches import apply_patches, keep_products
 
 ROOT_CONFIG = "odc_bdc.ows_cfg.ows_root_cfg.ows_cfg"
 """What ``DATACUBE_OWS_CFG`` names if the user names nothing else."""
@@ -30,6 +34,45 @@ def create_application() -> Any:
     apply_patches()
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
-    app = add_content(create_app())
-    app.wsgi_app = HealProjStrings(app.wsgi_app)
+    app = create_app()
+    # datacube tells the outline of every search.
+    logging.getLogger("datacube").setLevel(logging.WARNING)
+    from datacube_ows.ows_configuration import get_config  # noqa: PLC0415 (an extra)
+
+    cfg = get_config()
+    if cfg.ready:
+        keep_products(cfg)
+    headers = cfg.response_headers({})
+    # To the net around it, which answers as the protocol has it.
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    # Inside of all that rewrites requests, so that what datacube-ows gets has been checked.
+    app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), headers)
+    add_content(app)
+    app.wsgi_app = Net(HealProjStrings(app.wsgi_app), headers)
+    # Around all others, for what they do to a document need be done but once.
+    app.wsgi_app = Caching(app.wsgi_app, lambda: is_settled(cfg))
     return app
+
+
+def is_settled(cfg: Any) -> bool:
+    """Tell whether the layers of datacube-ows stay as they are while the process lives."""
+    return bool(cfg.ready) and not any(layer.dynamic for layer in cfg.layer_index.values())
+
+
+def published_by(cfg: Any) -> Published:
+    """Take from a configuration of datacube-ows what checks of requests must know."""
+    crss = {
+        name: PublishedCrs(cfg.crs(name), latitude_first=bool(about["vertical_coord_first"]))
+        for name, about in cfg.published_CRSs.items()
+    }
+    tiles: dict[str, PublishedTiles] = {}
+    for matrix_set in cfg.tile_matrix_sets.values():
+        levels = [
+            (2 ** matrix_set.height_exponent(level), 2 ** matrix_set.width_exponent(level))
+            for level in range(len(matrix_set.scale_set))
+        ]
+        width, height = matrix_set.tile_size
+        for name in (matrix_set.identifier, matrix_set.wkss):
+            if name:
+                tiles[name] = PublishedTiles(levels, (width, height))
+    return Published(crss, tiles)

@@ -7,7 +7,7 @@ request, else that of DescribeCoverage, which is the product's.
 A GeoTIFF has one data type and one nodata value for all bands. The type is the smallest that holds
 all requested bands (int16 and uint8 give int16; uint16 and int16 give int32). The nodata value is
 that of the first requested band; each band's own stands in its tag ``NODATA``. Values are never
-changed.
+changed; scale and offset of each band are written beside them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CoverageBand:
-    """A band of a coverage: name of its variable, label, and what the product says of it."""
+    """A band of a coverage: name of its variable, label, and what the product says of it.
+
+    What is measured is value * `scale` + `offset`.
+    """
 
     name: str
     label: str
     dtype: str
     nodata: float
+    scale: float = 1.0
+    offset: float = 0.0
 
 
 def common_dtype(bands: Sequence[CoverageBand]) -> np.dtype[Any]:
@@ -96,6 +101,8 @@ def to_geotiff(
     }
     with MemoryFile() as memory:
         with memory.open(**profile) as target:
+            target.scales = [b.scale for b in bands]
+            target.offsets = [b.offset for b in bands]
             for i, (band, array) in enumerate(zip(bands, arrays, strict=True), start=1):
                 target.write(array, i)
                 target.set_band_description(i, band.label)
@@ -149,10 +156,17 @@ def _one_time(data: xr.Dataset, major: int) -> xr.Dataset:
 
 def _bands(layer: Any, labels: Sequence[str]) -> list[CoverageBand]:
     index = layer.band_idx
-    names = [index.locale_band(label) for label in labels]
+    measured = layer.products[0].measurements
     return [
-        CoverageBand(n, index.band_label(n), str(index.dtype_val(n)), index.nodata_val(n))
-        for n in names
+        CoverageBand(
+            name,
+            index.band_label(name),
+            str(index.dtype_val(name)),
+            index.nodata_val(name),
+            float(measured[name].get("scale_factor") or 1),
+            float(measured[name].get("add_offset") or 0),
+        )
+        for name in map(index.locale_band, labels)
     ]
 
 

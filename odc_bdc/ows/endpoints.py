@@ -13,6 +13,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -300,10 +301,10 @@ def _compare_image(body: bytes, sample: _Sample, request: _Request) -> str:
     shown = [bands[name] for name in TRUE_COLOUR]
     data = sample.load(request.geobox, [m["name"] for m in shown])
     opaque = np.logical_and.reduce([data[m["name"]].values != m["nodata"] for m in shown])
-    got = _decode(body).values
+    got = _decode_image(body)
     if not opaque.any():
         return "the window has no data; nothing was compared"
-    if got.shape[0] != 4 or not got[3].any():
+    if not got[3].any():
         return f"blank, though {opaque.mean():.0%} of the pixels have data"
     expected = [
         to_byte(data[m["name"]].values, *stretch(m, name, sample.cube.mission))
@@ -320,6 +321,24 @@ class _Raster:
     bands: tuple[str | None, ...]
     nodata: float | None
     crs: Any
+
+
+def _decode_image(body: bytes) -> npt.NDArray[np.uint8]:
+    """Decode a PNG of any kind: red, green, blue and opacity, shape (4, y, x), uint8."""
+    with warnings.catch_warnings(), MemoryFile(body) as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # no PNG is georeferenced
+        with memory.open() as src:
+            values = src.read()
+            if src.colorinterp[0] == ColorInterp.palette:
+                table = np.zeros((256, 4), np.uint8)
+                for code, colour in src.colormap(1).items():
+                    table[code] = colour
+                return np.moveaxis(table[values[0]], 2, 0)
+    if len(values) < 3:
+        # datacube-ows writes what has no data as one band of zeros.
+        return np.zeros((4, *values.shape[1:]), np.uint8)
+    opaque = np.full((4 - len(values), *values.shape[1:]), 255, np.uint8)
+    return np.concatenate([values, opaque])
 
 
 def _decode(body: bytes) -> _Raster:

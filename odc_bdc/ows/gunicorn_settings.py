@@ -14,6 +14,8 @@ _PR_SET_PDEATHSIG = 1
 
 timeout = 120
 graceful_timeout = 20
+# The most that there is, so that a longer request is refused by the guard in its protocol's words.
+limit_request_line = 8190
 # Newer versions open a socket in the home folder, over which two servers would quarrel.
 control_socket_disable = True
 

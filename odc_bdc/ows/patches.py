@@ -8,12 +8,18 @@ an error instead of an extent.
 from __future__ import annotations
 
 import logging
-from functools import lru_cache, wraps
+import math
+import sys
+from copy import copy
+from functools import lru_cache, partial, wraps
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from odc.geo.crs import CRS
 
+from odc_bdc.ows.describe import describe_1, describe_2, described
+from odc_bdc.ows.exceptions import answer
+from odc_bdc.ows.guard import OUTAGE, protocol_in
 from odc_bdc.ows.tiles import asked_size
 
 if TYPE_CHECKING:
@@ -23,22 +29,26 @@ _LOG = logging.getLogger(__name__)
 _applied: set[str] = set()
 
 
+class Patch(NamedTuple):
+    """A change of another package: name, the package, beginnings of versions, and what does it."""
+
+    name: str
+    package: str
+    versions: tuple[str, ...]
+    apply: Callable[[], None]
+
+
 def apply_patches() -> set[str]:
     """Apply all patches that fit the installed versions, once; give their names."""
-    for name, package, versions, patch in (
-        ("epsg_memo", "odc-geo", ("0.5.",), remember_epsg),
-        ("quiet_errors", "datacube-ows", ("1.9.14",), hide_internals),
-        ("extent", "datacube-ows", ("1.9.14",), ask_extent_in_degrees),
-        ("all_times", "datacube-ows", ("1.9.14",), search_for_all_times),
-        ("tile_size", "datacube-ows", ("1.9.14",), make_tiles_of_their_size),
-    ):
-        if name in _applied:
+    for patch in PATCHES:
+        if patch.name in _applied:
             continue
-        if version(package).startswith(versions):
-            patch()
-            _applied.add(name)
+        installed = version(patch.package)
+        if installed.startswith(patch.versions):
+            patch.apply()
+            _applied.add(patch.name)
         else:
-            _LOG.warning("%s %s is not known: %s left out", package, version(package), name)
+            _LOG.warning("%s %s is not known: %s left out", patch.package, installed, patch.name)
     return set(_applied)
 
 
@@ -65,33 +75,173 @@ def memoised(to_epsg: Callable[[CRS], int | None]) -> Callable[[CRS], int | None
     return remembered
 
 
-def ask_extent_in_degrees() -> None:
-    """Ask the postgis index for extents in EPSG:4326, and transform them.
+def search_completely() -> None:
+    """Use `odc_bdc.ows.search.CompleteIndex` in the place of datacube-ows's own index."""
+    from datacube_ows.index.postgis.api import OWSPostgisIndexDriver  # noqa: PLC0415 (an extra)
 
-    datacube-ows draws an extent where there are too many datasets for an image. It asks for it in
-    the CRS of the request, and the index refuses CRSs without EPSG code.
+    from odc_bdc.ows.search import CompleteIndex  # noqa: PLC0415 (imports an extra)
+
+    OWSPostgisIndexDriver._driver = CompleteIndex()  # noqa: SLF001 (a class of its own has it)
+
+
+def measure_wide_views() -> None:
+    """Take a view whose scale cannot be computed for the widest that there is.
+
+    datacube-ows compares the scale with limits. Of a map that is zoomed out beyond what its CRS
+    shows it computes none, and answers with an error.
     """
-    from datacube_ows.index.postgis.api import OWSPostgisIndex  # noqa: PLC0415 (an extra)
+    from datacube_ows import resource_limits, wms_utils  # noqa: PLC0415 (an extra)
 
-    OWSPostgisIndex.extent = transformed(OWSPostgisIndex.extent)
-
-
-def transformed(extent: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap `OWSAbstractIndex.extent` so that it asks in EPSG:4326 and transforms the answer."""
-
-    @wraps(extent)
-    def in_degrees_first(*args: Any, crs: CRS | None = None, **search: Any) -> Any:
-        found = extent(*args, crs=CRS("EPSG:4326"), **search)
-        return found if found is None or crs is None else found.to_crs(crs)
-
-    return in_degrees_first
+    wms_utils.zoom_factor = or_else(wms_utils.zoom_factor, 0.0)
+    scale = resource_limits.RequestScale
+    scale.base_zoom_level = property(or_else(scale.base_zoom_level.fget, -math.inf))
+    scale.load_adjusted_zoom_level = property(
+        or_else(scale.load_adjusted_zoom_level.fget, -math.inf)
+    )
 
 
-def search_for_all_times() -> None:
-    """Search for all times of a request, where datacube-ows takes only the first."""
-    from odc_bdc.ows.all_times import search_all_times  # noqa: PLC0415 (needs an extra)
+def or_else(measure: Callable[..., float], widest: float) -> Callable[..., float]:
+    """Wrap a measure of a view so that it is `widest` where it cannot be computed."""
 
-    search_all_times()
+    @wraps(measure)
+    def measured(*args: Any, **kwargs: Any) -> float:
+        try:
+            return measure(*args, **kwargs)
+        except (ArithmeticError, ValueError):
+            return widest
+
+    return measured
+
+
+def tell_read_errors() -> None:
+    """Let a file that cannot be read fail the request, see `odc_bdc.ows.failures`."""
+    from datacube_ows.loading import DataStacker  # noqa: PLC0415 (an extra)
+
+    from odc_bdc.ows.failures import read_or_fail  # noqa: PLC0415 (imports datacube)
+
+    read_data = DataStacker.read_data
+
+    @wraps(read_data)
+    def read_all(*args: Any, **kwargs: Any) -> Any:
+        return read_or_fail(read_data, *args, **kwargs)
+
+    DataStacker.read_data = read_all
+
+
+def describe_grids() -> None:
+    """Describe coverages with `odc_bdc.ows.describe` instead of datacube-ows."""
+    from datacube_ows import wcs1, wcs2  # noqa: PLC0415 (an extra)
+    from datacube_ows.ogc_exceptions import WCS1Exception, WCS2Exception  # noqa: PLC0415 (an extra)
+
+    unknown = {
+        "coverage": WCS1Exception.COVERAGE_NOT_DEFINED,
+        "coverageid": WCS2Exception.NO_SUCH_COVERAGE,
+    }
+
+    def describing(
+        parameter: str, write: Callable[..., bytes], error: type[Exception]
+    ) -> Callable[..., tuple[bytes, int, dict[str, str]]]:
+        def desc_coverages(cfg: Any, args: Any) -> tuple[bytes, int, dict[str, str]]:
+            served = {name: la for name, la in cfg.layer_index.items() if la.ready and la.wcs}
+            names = [name for name in (args.get(parameter) or "").split(",") if name]
+            for name in names:
+                if name not in served:
+                    raise error(f"no coverage {name}", unknown[parameter], parameter)
+            layers = [served[name] for name in names or served]
+            headers = {"Content-Type": "application/xml", "Cache-Control": "no-cache"}
+            body = write([described(cfg, layer) for layer in layers])
+            return body, 200, cfg.response_headers(headers)
+
+        return desc_coverages
+
+    wcs1.desc_coverages = describing("coverage", describe_1, WCS1Exception)
+    wcs2.desc_coverages = describing("coverageid", describe_2, WCS2Exception)
+
+
+def serve_latest_coverage() -> None:
+    """Serve the latest date of a WCS 2.0 coverage to a request without one, as WCS 1.0 does.
+
+    datacube-ows refuses it, and clients such as GDAL ask for no date unless told to.
+    """
+    from datacube_ows import wcs2  # noqa: PLC0415 (an extra)
+    from ows.wcs.v20 import Slice  # noqa: PLC0415 (a dependency of the extra)
+
+    get_coverage_data = wcs2.get_coverage_data
+
+    @wraps(get_coverage_data)
+    def of_one_date(cfg: Any, request: Any, *args: Any) -> Any:
+        layer = cfg.layer_index.get(request.coverage_id)
+        dated = any(subset.dimension.lower() == "time" for subset in request.subsets)
+        if layer is not None and layer.ready and not dated:
+            latest = Slice("time", layer.ranges.times[-1].isoformat())
+            request.subsets = [*request.subsets, latest]
+        return get_coverage_data(cfg, request, *args)
+
+    wcs2.get_coverage_data = of_one_date
+
+
+def write_png_quickly() -> None:
+    """Write images with `odc_bdc.ows.images` instead of datacube-ows."""
+    from datacube_ows import data  # noqa: PLC0415 (an extra)
+
+    from odc_bdc.ows.images import dataset_to_png  # noqa: PLC0415 (imports an extra)
+
+    data.xarray_image_as_png = dataset_to_png
+
+
+def read_one_field() -> None:
+    """Read the field of a dataset's document that is asked for, and not all others as well."""
+    from datacube.utils.documents import DocReader  # noqa: PLC0415 (slow to import)
+
+    DocReader.__getattr__ = one_field(DocReader.__getattr__)
+
+
+def one_field(every: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Wrap `DocReader.__getattr__`, which reads all fields to give one of them."""
+    from datacube.utils.documents import get_doc_offset  # noqa: PLC0415 (slow to import)
+
+    @wraps(every)
+    def read(self: Any, name: str) -> Any:
+        known = self.__dict__
+        if name in known["_system_offsets"]:
+            return get_doc_offset(known["_system_offsets"][name], known["_doc"])
+        field = known["_search_fields"].get(name)
+        if field is not None and field.can_extract:
+            return field.extract(known["_doc"])
+        return every(self, name)  # which raises
+
+    return read
+
+
+def keep_products(cfg: Any) -> None:
+    """Let the indexes of a configuration of datacube-ows read their products once.
+
+    Each search reads all of them anew, which costs more the more there are. The layers of
+    datacube-ows keep the products of its start as well.
+    """
+    for dc in cfg.all_dcs.values():
+        known = list(dc.index.products.get_all())
+        if known:
+            dc.index.products.get_all = partial(iter, known)
+
+
+def remember_geometry() -> None:
+    """Compute once how the pixels of a file lie in an image, and not anew for each of its bands."""
+    from datacube.storage import _read  # noqa: PLC0415 (slow to import)
+
+    _read.compute_reproject_roi = remembered_roi(_read.compute_reproject_roi)
+
+
+def remembered_roi(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `compute_reproject_roi` with a memory of 64 pairs of pixel grids."""
+    known = lru_cache(maxsize=64)(compute)
+
+    @wraps(compute)
+    def roi(*args: Any, **kwargs: Any) -> Any:
+        # datacube changes what it gets.
+        return copy(known(*args, **kwargs))
+
+    return roi
 
 
 def make_tiles_of_their_size() -> None:
@@ -102,17 +252,29 @@ def make_tiles_of_their_size() -> None:
 
 
 def hide_internals() -> None:
-    """Keep paths of the server, tracebacks and messages of unexpected errors out of answers.
+    """Answer with exceptions in the request's own format, and keep the server's inside out of them.
 
-    Errors are in the log. The message may name a path of the server. In WCS 2, datacube-ows fails
-    over the traceback itself and answers with a page that is no OGC exception.
+    datacube-ows writes WMS 1.1.1 and WMTS exceptions as WMS 1.3.0, codes and tracebacks of WCS 2
+    not at all, and paths of the server into messages. What is hidden is in the log.
     """
     from datacube_ows import feature_info  # noqa: PLC0415 (an extra)
     from datacube_ows.ogc_exceptions import OGCException, WCS2Exception  # noqa: PLC0415 (an extra)
 
     feature_info.get_s3_browser_uris = public_links(feature_info.get_s3_browser_uris)
     for cls in (OGCException, WCS2Exception):
-        cls.exception_response = quiet(cls.exception_response)
+        cls.exception_response = respond
+
+
+def respond(error: Any, cfg: Any, traceback: Any = None) -> tuple[bytes, int, dict[str, str]]:  # noqa: ARG001 (its interface)
+    """Write the answer to an `OGCException` of datacube-ows (its interface)."""
+    from flask import request  # noqa: PLC0415 (an extra)
+
+    from odc_bdc.ows.failures import causes, is_outage, refusals_of  # noqa: PLC0415 (imports an extra)
+
+    if any(map(is_outage, causes(sys.exc_info()[1]))):
+        request.environ[OUTAGE] = True
+    sent = answer(protocol_in(request.environ), refusals_of(error.errors, error.http_response))
+    return sent.body, sent.status, cfg.response_headers(sent.headers)
 
 
 def public_links(links: Callable[..., set[str]]) -> Callable[..., set[str]]:
@@ -125,14 +287,19 @@ def public_links(links: Callable[..., set[str]]) -> Callable[..., set[str]]:
     return without_files
 
 
-def quiet(exception_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap `OGCException.exception_response` so that it tells nothing of the server's inside."""
-
-    @wraps(exception_response)
-    def respond(self: Any, cfg: Any, traceback: Any = None) -> Any:  # noqa: ARG001 (its interface)
-        if self.http_response >= 500:
-            for error in self.errors:
-                error["msg"] = "Internal server error."
-        return exception_response(self, cfg)
-
-    return respond
+_OWS = ("datacube-ows", ("1.9.14",))
+_DATACUBE = ("datacube", ("1.9.20",))
+PATCHES = (
+    Patch("epsg_memo", "odc-geo", ("0.5.",), remember_epsg),
+    Patch("one_field", *_DATACUBE, read_one_field),
+    Patch("one_geometry", *_DATACUBE, remember_geometry),
+    Patch("quiet_errors", *_OWS, hide_internals),
+    Patch("complete_search", *_OWS, search_completely),
+    Patch("wide_views", *_OWS, measure_wide_views),
+    Patch("read_errors", *_OWS, tell_read_errors),
+    Patch("describe_grids", *_OWS, describe_grids),
+    Patch("latest_coverage", *_OWS, serve_latest_coverage),
+    Patch("quick_png", *_OWS, write_png_quickly),
+    Patch("tile_size", *_OWS, make_tiles_of_their_size),
+)
+"""What is changed of others."""

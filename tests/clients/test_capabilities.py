@@ -84,8 +84,10 @@ def test_wcs_describes_bands_by_the_names_of_the_product_on_its_grid(server):
         "PROVENANCE",
     ]
     grid = coverage.grid
-    assert [float(v) for v in grid.origin] == [5984000.0, 10000000.0]
-    assert [int(v) for v in grid.highlimits] == [600, 260]
+    # The centre of the upper left pixel, and the last column and row.
+    assert [float(v) for v in grid.origin] == [5984032.0, 10016608.0]
+    assert [int(v) for v in grid.highlimits] == [599, 259]
+    assert [[float(v) for v in o] for o in grid.offsetvectors] == [[64.0, 0.0], [0.0, -64.0]]
 
 
 def test_wcs_2_has_capabilities(fetch):

@@ -98,6 +98,15 @@ def test_a_coverage_equals_the_files(fetch, dc, open_tiff):
             )
 
 
+@pytest.mark.parametrize("query", [WCS1, WCS2], ids=["1.0.0", "2.0.1"])
+def test_scale_and_offset_are_those_of_the_product(fetch, open_tiff, cubes, query):
+    src = open_tiff(fetch("wcs", **query))
+    documents = {m["name"]: m for m in cubes[STK].to_product()["measurements"]}
+    assert src.scales == tuple(documents[b].get("scale_factor") or 1 for b in src.descriptions)
+    assert src.offsets == tuple(documents[b].get("add_offset") or 0 for b in src.descriptions)
+    assert 0.0001 in src.scales
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -214,7 +223,7 @@ def test_bands_do_not_depend_on_the_hash_seed(index, fetch, open_tiff):
             stdout=subprocess.PIPE,
             text=True,
         )
-        for seed in ("1", "2")
+        for seed in ("1", "2", "3")
     ]
     request = json.dumps([urlencode(query) for query in queries])
     answers = [
@@ -222,5 +231,5 @@ def test_bands_do_not_depend_on_the_hash_seed(index, fetch, open_tiff):
         for process in others
     ]
     orders = {tuple(lines[-1]) for lines in answers}
-    assert len(orders) == 2, "the seeds do not change the order of sets"
+    assert len(orders) == 3, "the seeds do not change the order of sets"
     assert all(lines[:-1] == here for lines in answers)

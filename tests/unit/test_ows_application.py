@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
@@ -15,7 +14,7 @@ from odc_bdc.errors import DatabaseError, InvalidValueError, MissingDependencyEr
 from odc_bdc.grid import BDC_CRS, BDC_PROJ
 from odc_bdc.ows import extra, start_server
 from odc_bdc.ows.middleware import HealProjStrings, heal_query
-from odc_bdc.ows.patches import apply_patches, memoised, quiet, transformed
+from odc_bdc.ows.patches import PATCHES, apply_patches, keep_products, memoised
 from odc_bdc.ows.server import server_environment
 
 INDEX = SimpleNamespace(
@@ -74,82 +73,12 @@ def test_the_code_of_a_crs_is_looked_up_once():
     assert sorted(asked) == sorted([str(BDC_CRS), "EPSG:4326"])
 
 
-def test_an_extent_is_asked_for_in_degrees():
-    from odc.geo.geom import box
-
-    asked = []
-
-    def extent(layer, *, crs, times):
-        asked.append((layer, crs, times))
-        return box(-54, -12, -53, -11, "EPSG:4326")
-
-    found = transformed(extent)("layer", crs=BDC_CRS, times=["t"])
-    assert asked == [("layer", CRS("EPSG:4326"), ["t"])]
-    assert found.crs == BDC_CRS
-    assert found.boundingbox.left == pytest.approx(5e6, abs=1)
-
-
-def test_messages_of_unexpected_errors_are_not_passed_on():
-    class WMSException:
-        def __init__(self, status):
-            self.http_response = status
-            self.errors = [{"msg": "/srv/secret.tif"}]
-
-        def exception_response(self, cfg, traceback=None):
-            return cfg, self.errors[0]["msg"], traceback
-
-    respond = quiet(WMSException.exception_response)
-    hidden = respond(WMSException(500), "cfg", traceback=["line"])
-    assert hidden == ("cfg", "Internal server error.", None)
-    assert respond(WMSException(400), "cfg") == ("cfg", "/srv/secret.tif", None)
-
-
 def test_all_patches_fit_the_installed_versions():
-    names = {"epsg_memo", "quiet_errors", "extent", "all_times", "tile_size"}
+    names = {patch.name for patch in PATCHES}
     assert apply_patches() == names
     assert apply_patches() == names
     assert CRS(BDC_PROJ).epsg is None
     assert CRS("EPSG:3857").epsg == 3857
-
-
-def test_datacube_ows_still_searches_for_the_first_time_only():
-    """Then `odc_bdc.ows.all_times` is still needed."""
-    from datacube_ows.index.postgis.api import OWSPostgisIndex
-
-    days = [datetime(2020, 1, day, tzinfo=UTC) for day in (1, 17)]
-    query = OWSPostgisIndex()._query(None, times=days)
-    assert query["time"].begin == days[0]
-    assert query["time"].end < days[1]
-
-
-def test_composites_that_begin_at_the_times_are_found_by_one_search(monkeypatch):
-    from datacube_ows.index.postgis.api import OWSPostgisIndex, OWSPostgisIndexDriver
-    from datacube_ows.ows_configuration import TimeRes
-
-    from odc_bdc.ows.all_times import AllTimes
-
-    days = [datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=16 * i) for i in range(5)]
-    stored = [SimpleNamespace(id=i, time=SimpleNamespace(begin=d)) for i, d in enumerate(days)]
-    searches = []
-
-    def ds_search(self, layer, times, geom=None, products=None):
-        searches.append(times)
-        (time,) = times
-        first, last = time if isinstance(time, tuple) else (time, time + timedelta(seconds=1))
-        reach = timedelta(days=15, hours=23)
-        return [ds for ds in stored if ds.time.begin <= last and ds.time.begin + reach >= first]
-
-    monkeypatch.setattr(OWSPostgisIndex, "ds_search", ds_search)
-    composites = SimpleNamespace(time_resolution=TimeRes.SUMMARY)
-    found = list(AllTimes().ds_search(composites, [days[3], days[1]]))
-    assert [ds.id for ds in found] == [1, 3]
-    assert len(searches) == 1
-    assert AllTimes().count(composites, [days[3], days[1]]) == 2
-    ranges = [(days[0], days[1]), (days[1], days[2])]
-    scenes = SimpleNamespace(time_resolution=TimeRes.SOLAR)
-    assert [ds.id for ds in AllTimes().ds_search(scenes, ranges)] == [0, 1, 2]
-    apply_patches()
-    assert isinstance(OWSPostgisIndexDriver.ows_index(), AllTimes)
 
 
 def test_datacube_ows_still_makes_tiles_of_256_pixels():
@@ -168,6 +97,26 @@ def test_datacube_ows_still_makes_tiles_of_256_pixels():
     stock = wmts.wmts_args_to_wms.__wrapped__(asked, cfg)
     assert (stock["width"], stock["height"]) == (256, 256)
     assert patched["bbox"] == stock["bbox"]
+
+
+def test_the_products_of_an_index_are_read_once():
+    read = []
+
+    def get_all():
+        read.append(1)
+        return iter(["a", "b"])
+
+    products = SimpleNamespace(get_all=get_all)
+    empty = SimpleNamespace(get_all=lambda: iter(()))
+    indexes = {
+        name: SimpleNamespace(index=SimpleNamespace(products=found))
+        for name, found in (("full", products), ("empty", empty))
+    }
+    before = empty.get_all
+    keep_products(SimpleNamespace(all_dcs=indexes))
+    assert [list(products.get_all()) for _ in range(3)] == [["a", "b"]] * 3
+    assert len(read) == 1
+    assert empty.get_all is before  # there may be some later
 
 
 def test_the_server_finds_just_the_given_index():
