@@ -171,17 +171,43 @@ def _bands(layer: Any, labels: Sequence[str]) -> list[CoverageBand]:
 
 
 def _range_subset(layer: Any, subset: Sequence[Any] | None) -> list[str]:
-    """Give the bands of a WCS 2 range subset: labels, and intervals of them, in their order."""
-    names: list[str] = layer.band_idx.band_labels(canonical=True)
-    if not subset:
-        return names
+    """Give the bands of a WCS 2 range subset in their order; without one, all."""
+    labels = expanded(layer, subset) if subset else layer.band_idx.band_labels(canonical=True)
+    return [layer.band_idx.locale_band(label) for label in labels]
+
+
+def expanded(layer: Any, subset: Sequence[Any]) -> list[str]:
+    """Write the intervals of a WCS 2 range subset (OGC 12-040) as the labels that they hold.
+
+    datacube-ows takes an interval of one band for others, and one that runs backwards for none.
+
+    Raises
+    ------
+    datacube_ows.ogc_exceptions.WCS2Exception
+        If an end of an interval is no band, or the first comes after the last.
+    """
+    from datacube_ows.config_utils import ConfigException  # noqa: PLC0415 (an extra)
+    from datacube_ows.ogc_exceptions import WCS2Exception  # noqa: PLC0415 (an extra)
+
+    index = layer.band_idx
+    labels: list[str] = index.band_labels(canonical=True)
+    names = [index.locale_band(label) for label in labels]
     wanted: list[str] = []
     for part in subset:
         if isinstance(part, str):
-            wanted.append(layer.band_idx.locale_band(part))
+            wanted.append(part)
             continue
-        first, last = (names.index(layer.band_idx.locale_band(p)) for p in (part.start, part.end))
-        wanted += names[first : last + 1]
+        try:
+            first, last = (names.index(index.locale_band(end)) for end in (part.start, part.end))
+        except (ConfigException, ValueError):
+            first, last = 1, 0
+        if first > last:
+            raise WCS2Exception(
+                f"{part.start}:{part.end} is no interval of the bands {', '.join(labels)}",
+                WCS2Exception.ILLEGAL_FIELD_SEQUENCE,
+                "rangesubset",
+            )
+        wanted += labels[first : last + 1]
     return wanted
 
 

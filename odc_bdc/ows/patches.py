@@ -180,6 +180,24 @@ def serve_latest_coverage() -> None:
     wcs2.get_coverage_data = of_one_date
 
 
+def expand_intervals() -> None:
+    """Expand intervals of bands before datacube-ows does, which gets those of one band wrong."""
+    from datacube_ows import wcs2  # noqa: PLC0415 (an extra)
+
+    from odc_bdc.ows.coverage import expanded  # noqa: PLC0415 (slow to import)
+
+    get_coverage_data = wcs2.get_coverage_data
+
+    @wraps(get_coverage_data)
+    def of_named_bands(cfg: Any, request: Any, *args: Any) -> Any:
+        layer = cfg.layer_index.get(request.coverage_id)
+        if layer is not None and layer.ready and request.range_subset:
+            request.range_subset = expanded(layer, request.range_subset)
+        return get_coverage_data(cfg, request, *args)
+
+    wcs2.get_coverage_data = of_named_bands
+
+
 def write_png_quickly() -> None:
     """Write images with `odc_bdc.ows.images` instead of datacube-ows."""
     from datacube_ows import data  # noqa: PLC0415 (an extra)
@@ -299,6 +317,7 @@ PATCHES = (
     Patch("read_errors", *_OWS, tell_read_errors),
     Patch("describe_grids", *_OWS, describe_grids),
     Patch("latest_coverage", *_OWS, serve_latest_coverage),
+    Patch("band_intervals", *_OWS, expand_intervals),
     Patch("quick_png", *_OWS, write_png_quickly),
     Patch("tile_size", *_OWS, make_tiles_of_their_size),
 )

@@ -223,6 +223,10 @@ BAD = [
     Bad(WCS2, other(scaleextent="x(5:1)"), "InvalidExtent", "scaleextent", 404),
     Bad(WCS2, other(rangesubset="nothing"), "NoSuchField", "nothing", 404),
     Bad(WCS2, other(rangesubset="a:b:c"), INVALID, "rangesubset"),
+    *(
+        Bad(WCS2, other(rangesubset=bands), "IllegalFieldSequence", "rangesubset", 404)
+        for bands in ("BAND15:BAND13", "BAND13:nothing", ":")
+    ),
     Bad(WCS2, other(subsettingcrs="x"), "NotACrs", "x", 404),
     Bad(
         WCS2,

@@ -150,6 +150,14 @@ def test_wcs_2_gives_a_part_and_bands_in_the_order_asked_for(fetch, load, open_t
     assert np.array_equal(src.read(3), data.BAND15.values)
 
 
+@pytest.mark.parametrize("band", ["BAND13", "EVI", "PROVENANCE"])
+def test_an_interval_of_one_band_is_that_band(fetch, load, open_tiff, band):
+    src = open_tiff(fetch("wcs", **WCS2, rangesubset=f"{band}:{band}"))
+    assert src.descriptions == (band,)
+    data = load(STK, "2019-12-19", GeoBox.from_bbox(BBOX, BDC_CRS, resolution=64))
+    assert np.array_equal(src.read(1), data[band].values)
+
+
 def test_pixels_that_are_not_square_stay_where_they_are(fetch, load, dc, open_tiff):
     src = open_tiff(
         fetch("wcs", **WCS2 | {"coverageid": "CB4_64_2Y_STK_v1", "subset": 'time("2017-01-01")'})

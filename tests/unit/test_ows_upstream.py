@@ -75,6 +75,10 @@ def latest_coverage():
     from datacube_ows import wcs2_utils
     return "times = layer.ranges.times" in inspect.getsource(wcs2_utils.get_coverage_data)
 
+def band_intervals():
+    from datacube_ows import wcs2_utils
+    return "if end > start else (end - 1)" in inspect.getsource(wcs2_utils.get_coverage_data)
+
 def quick_png():
     import numpy as np, xarray as xr
     from datacube_ows.data import xarray_image_as_png
