@@ -196,8 +196,9 @@ def search_area(view: Geometry) -> Geometry | None:
     if crs.geographic:
         return _box(box)
     if crs == CRS("EPSG:3857"):
-        edge = _MERCATOR_EDGE
-        box = tuple(min(max(v, -edge), edge) for v in box)
+        # Beyond the edges in the east and the west the Earth begins anew.
+        west, east = (min(max(v, -_MERCATOR_EDGE), _MERCATOR_EDGE) for v in box[::2])
+        box = (west, box[1], east, box[3])
     inside = view.boundingbox.bbox == box
     lon, lat = _to_degrees(str(crs)).transform(*_outline(box))
     # A wider view has edges that are bent too much for so few points.

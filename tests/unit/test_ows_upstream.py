@@ -79,6 +79,10 @@ def band_intervals():
     from datacube_ows import wcs2_utils
     return "if end > start else (end - 1)" in inspect.getsource(wcs2_utils.get_coverage_data)
 
+def tile_size():
+    from datacube_ows import wmts
+    return '"width": 256' in inspect.getsource(wmts.wmts_args_to_wms)
+
 def quick_png():
     import numpy as np, xarray as xr
     from datacube_ows.data import xarray_image_as_png
