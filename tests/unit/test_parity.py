@@ -219,31 +219,34 @@ def test_stack_follows_the_order_given():
 
 
 def test_two_images_of_fmask():
-    """cube-builder's documented example: two images of 3 x 4 pixels.
+    """cube-builder's documented example: two images of 3 x 4 pixels, of 10 and 15 January.
 
-    Its inputs are not part of what is published about it: efficacies 50.0 and 83.33, all medians,
-    the values 9800 and 9454 under quality nodata in the better image, 7000 and 9000 in the other.
-    The rest is made up here so that it comes to these.
+    Its text gives 402 where its code gives 411, and for the stack 411 where it gives 402; and the
+    stack of the text has the first image's values where the second one's quality is nodata, which
+    needs the band to be nodata there too.
     """
-    worse = [[7, 9, 7000, 9000], [800, 411, 410, 5], [1050, 975, 786, 799]]
-    worse_q = [[4, 4, 4, 4], [2, 0, 0, 3], [0, 0, 1, 0]]
-    better = [[778, 816, 9800, 9454], [816, 433, 413, 422], [1060, 975, 791, 799]]
-    better_q = [[0, 1, 255, 255], [0, 0, 0, 0], [0, 0, 0, 0]]
-    quality = np.array([worse_q, better_q], "uint8")
+    first = [[702, 876, 7000, 9000], [687, 444, 421, 9113], [1241, 1548, 2111, 1987]]
+    first_q = [[0, 0, 2, 4], [0, 1, 1, 4], [0, 2, 2, 4]]
+    second = [[854, 756, 9800, 9454], [945, 400, 402, 422], [869, 975, 788, 799]]
+    second_q = [[0, 0, 255, 255], [0, 1, 1, 1], [0, 0, 0, 0]]
+    quality = np.array([first_q, second_q], "uint8")
     shares = efficacy(FMASK.is_clear(quality).sum((1, 2)), 12)
     assert shares.tolist() == [50.0, 83.33]
-    order = scene_order(shares, np.array(["2019-01-03", "2019-01-08"], "M8[D]"))
-    stacked = run("LCF", {"b": [worse, better]}, quality, FMASK, order=order)
-    assert stacked.bands["b"].tolist() == better
-    median = run("MED", {"b": [worse, better]}, quality, FMASK)
+    order = scene_order(shares, np.array(["2020-01-10", "2020-01-15"], "M8[D]"))
+    stacked = run("LCF", {"b": [first, second]}, quality, FMASK, order=order)
+    assert stacked.bands["b"].tolist() == second
+    median = run("MED", {"b": [first, second]}, quality, FMASK)
     assert median.bands["b"].tolist() == [
         [778, 816, -9999, -9999],
         [816, 422, 411, 422],
         [1055, 975, 788, 799],
     ]
-    better[0][2:] = [-9999, -9999]
-    stacked = run("LCF", {"b": [worse, better]}, quality, FMASK, order=order)
-    assert stacked.bands["b"][0].tolist() == [778, 816, 7000, 9000]
+    same = ours("MED", {"b": [first, second]}, quality, FMASK)
+    assert same.bands["b"].tolist() == median.bands["b"].tolist()
+    second[0][2:] = [-9999, -9999]
+    stacked = run("LCF", {"b": [first, second]}, quality, FMASK, order=order)
+    assert stacked.bands["b"][0].tolist() == [854, 756, 7000, 9000]
+    assert stacked.provenance[0].tolist() == [12, 12, 11, 11]
 
 
 # Counts --------------------------------------------------------------------------------------
