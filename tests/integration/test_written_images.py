@@ -127,7 +127,7 @@ def files(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and ".partial" not in path.parts
+        if path.is_file() and not {".partial", ".efficacy"} & {*path.parts}
     }
 
 
