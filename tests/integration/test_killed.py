@@ -21,7 +21,7 @@ from odc_bdc.scenes import demo_extent, make_scenes
 SIZE = 64
 CUBE = "CB4_64_16D_STK_v1"
 IMAGES = 4
-KILLS = int(os.environ.get("ODC_BDC_KILLS", "3"))  # for each driver; `make kills` has 25
+KILLS = int(os.environ.get("ODC_BDC_KILLS", "2"))  # for each driver; `make kills` has 25
 BANDS = 10  # four, CMASK, two indices, two counts, PROVENANCE
 
 
