@@ -62,6 +62,17 @@ class MissingDependencyError(OdcBdcError, ImportError):
     """An optional package or a program of the system is missing; the message says how to get it."""
 
 
+def first_line(error: BaseException) -> str:
+    """Give the first line of what an error says; its type, if it says nothing.
+
+    Examples
+    --------
+    >>> first_line(OSError("cut off\\nat byte 7")), first_line(MemoryError())
+    ('cut off', 'MemoryError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give ``", do you mean X?"`` for a message about an unknown name; empty if none is near.
 

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from odc_bdc.building.documents import band_fields, footprint, projection_fields
 from odc_bdc.building.partial import partial_folder, remove_partial
 from odc_bdc.cog import CogWriter
-from odc_bdc.errors import OdcBdcError, SceneError
+from odc_bdc.errors import OdcBdcError, SceneError, first_line
 from odc_bdc.indexing import (
     Failure,
     add_documents,
@@ -184,8 +184,7 @@ def _paint(
     try:
         pixels = _every(path, k, at, (last - first, end - begin))
     except RasterioError as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise SceneError(f"{path}: cannot be read: {reason}") from e
+        raise SceneError(f"{path}: cannot be read: {first_line(e)}") from e
     row, column = first - top - rows.start, begin - left
     out[row : row + pixels.shape[0], column : column + pixels.shape[1]] = pixels
 

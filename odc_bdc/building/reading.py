@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterWindow
 
 from odc_bdc.building.blocks import BlockFile, block_file
 from odc_bdc.building.warping import Positions, positions, resample
-from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.errors import InvalidValueError, SceneError, first_line
 from odc_bdc.grid import normalise_crs
 
 if TYPE_CHECKING:
@@ -324,8 +324,7 @@ class SourceReader:
 
 
 def _unreadable(path: str, error: Exception) -> SceneError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return SceneError(f"{path}: cannot be read: {reason}")
+    return SceneError(f"{path}: cannot be read: {first_line(error)}")
 
 
 def _local(href: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from odc_bdc import __version__
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.writing import WrittenImage, write_image
-from odc_bdc.errors import OdcBdcError, UnreadableSceneError
+from odc_bdc.errors import OdcBdcError, UnreadableSceneError, first_line
 from odc_bdc.indexing.known import PLANNED
 
 if TYPE_CHECKING:
@@ -244,8 +244,7 @@ def build_task(
 
 def fault_of(error: Exception) -> Fault:
     """Say why a task failed, in one line, and if trying again may help."""
-    said = str(error).strip().splitlines()
-    reason = said[0] if said else type(error).__name__
+    reason = first_line(error)
     if isinstance(error, UnreadableSceneError):
         return Fault(reason, error.scene)
     if isinstance(error, MemoryError):

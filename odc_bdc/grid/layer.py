@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,7 @@ def read_layer(path: Path, name: str | None = None) -> tuple[Mapping[str, Any], 
     except (FionaError, OSError, ValueError) as e:
         if isinstance(e, InvalidValueError):
             raise
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise InvalidValueError(f"{path}: cannot be read as a file of vectors: {reason}") from e
+        raise InvalidValueError(
+            f"{path}: cannot be read as a file of vectors: {first_line(e)}"
+        ) from e
     return {"type": "FeatureCollection", "features": found, **crs_member}, name

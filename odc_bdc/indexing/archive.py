@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
-from odc_bdc.errors import SceneError, did_you_mean
+from odc_bdc.errors import SceneError, did_you_mean, first_line
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 """How the names of archives end that can be read in place."""
@@ -85,8 +85,7 @@ class Member:
         try:
             names = _names(path)
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as e:
-            reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-            return f"cannot be read as an archive: {reason}; is it truncated?"
+            return f"cannot be read as an archive: {first_line(e)}; is it truncated?"
         if self.name in names:
             return None
         return f"has no member {self.name}{did_you_mean(self.name, names)}"

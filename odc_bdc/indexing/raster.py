@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 
-from odc_bdc.errors import SceneError
+from odc_bdc.errors import SceneError, first_line
 from odc_bdc.grid import BBox
 from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.crs import crs_name
@@ -173,7 +173,7 @@ def _opened(href: str) -> Iterator[Any]:
         with rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO"), rasterio.open(href) as src:
             yield src
     except RasterioError as e:
-        raise SceneError(_fault(href, _first_line(e))) from e
+        raise SceneError(_fault(href, first_line(e))) from e
 
 
 def _fault(href: str, reason: str) -> str:
@@ -211,7 +211,3 @@ def _blocks(src: Any) -> Iterator[tuple[int, int]]:
 
 def _path(href: str) -> Path:
     return Path(href.removeprefix("file://"))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from odc.geo.crs import CRS
 from sqlalchemy import text
 
-from odc_bdc.errors import DatabaseError
+from odc_bdc.errors import DatabaseError, first_line
 from odc_bdc.grid import BBox, normalise_crs
 from odc_bdc.ows.extra import require_ows, require_postgis
 from odc_bdc.ows.inventory import config_of_index
@@ -213,7 +213,7 @@ def _update_layer(
             parsed.layers[name].ows_index().create_range_entry(parsed.layers[name], {})
         written = _complete(dc, parsed.layers[name], fingerprint)
     except Exception as e:  # noqa: BLE001 (datacube-ows raises all kinds; the other layers go on)
-        return LayerUpdate(name, "failed", _first_line(e))
+        return LayerUpdate(name, "failed", first_line(e))
     return LayerUpdate(name, "updated") if written else LayerUpdate(name, "failed", "no extent")
 
 
@@ -248,7 +248,3 @@ def _connection(dc: Datacube) -> AbstractContextManager[Any]:
 
     connection: AbstractContextManager[Any] = get_sqlconn(dc)
     return connection
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

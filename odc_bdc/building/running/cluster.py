@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.building.work import Fault, Outcome
-from odc_bdc.errors import ClusterError, MissingDependencyError
+from odc_bdc.errors import ClusterError, MissingDependencyError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class Cluster:
         except (OSError, ValueError) as e:
             raise ClusterError(
                 f"no Dask scheduler answers at {self.address}: start one (`dask scheduler`), or "
-                f"give the address that it prints ({_first_line(e)})"
+                f"give the address that it prints ({first_line(e)})"
             ) from e
 
     def _outcome(self, future: Any) -> Outcome:
@@ -86,7 +86,7 @@ class Cluster:
             )
         except Exception as e:  # noqa: BLE001 (such as a worker that lacks odc_bdc)
             reason = (
-                f"Dask cannot do it: {type(e).__name__}: {_first_line(e.__cause__ or e)}; its "
+                f"Dask cannot do it: {type(e).__name__}: {first_line(e.__cause__ or e)}; its "
                 "scheduler and workers need the same packages as this machine"
             )
             return Outcome(fault=Fault(reason, lasting=True))
@@ -101,8 +101,3 @@ def _distributed() -> Any:
             "--scheduler needs the package distributed: pip install 'odc_bdc[cluster]'"
         ) from e
     return distributed
-
-
-def _first_line(error: BaseException) -> str:
-    said = str(error).strip().splitlines()
-    return said[0] if said else type(error).__name__
