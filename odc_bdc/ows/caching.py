@@ -11,12 +11,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.ows.requests import Query, protocol_of
+from odc_bdc.ows.requests import protocol_of, query_if_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+    from odc_bdc.ows.requests import WSGI
+
     Headers = list[tuple[str, str]]
 
 MAX_AGE = 60
@@ -87,12 +88,8 @@ class Caching:
 
 def _document_key(environ: dict[str, Any]) -> tuple[Any, ...] | None:
     """Tell the documents apart that a worker keeps; None for other requests."""
-    text = environ.get("QUERY_STRING", "")
-    if len(text) > 1000:
-        return None
-    try:
-        query = Query.parse(text)
-    except ValueError:
+    query = query_if_readable(environ) if len(environ.get("QUERY_STRING", "")) <= 1000 else None
+    if query is None:
         return None
     path = environ.get("PATH_INFO", "/")
     if query.get("request").lower() not in _DOCUMENTS or protocol_of(path, query) is None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows import restful, tile_grid
 from odc_bdc.ows.languages import Text, language_of
-from odc_bdc.ows.query import operation_of, parameters, service_of
+from odc_bdc.ows.requests import Query, operation_of, query_if_readable, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from odc_bdc.ows.query import WSGI
+    from odc_bdc.ows.requests import WSGI
     from odc_bdc.timeline import Period
 
 _WMS = "{http://www.opengis.net/wms}"
@@ -69,7 +69,7 @@ class Capabilities:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Pass the request on; capabilities are changed, all else stays as it is."""
-        asked = parameters(environ)
+        asked = query_if_readable(environ) or Query(())
         service = service_of(environ, asked) or "wms"
         if operation_of(asked) != "getcapabilities" or service not in _SERVICES:
             return self.application(environ, start_response)

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from odc_bdc.ows import tile_grid
-from odc_bdc.ows.query import operation_of, service_of
+from odc_bdc.ows.requests import operation_of, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from odc_bdc.ows.checks import Published
-
-    WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+    from odc_bdc.ows.requests import WSGI
 
 PROTOCOL = "odc_bdc.ows.protocol"
 """Key of the WSGI environment under which the request's `Protocol` stands."""

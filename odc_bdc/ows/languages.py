@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.ows.query import operation_of, parameters
+from odc_bdc.ows.requests import Query, operation_of, query_if_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from odc_bdc.ows.query import WSGI
+    from odc_bdc.ows.requests import WSGI
 
 LANGUAGES = ("en", "pt")
 """The first is that of clients that ask for no known one."""
@@ -117,7 +117,8 @@ class Languages:
     ) -> Iterable[bytes]:
         """Pass the request on; ``Vary`` stands in the answer if it has texts."""
         path = str(environ.get("PATH_INFO", ""))
-        texts = operation_of(parameters(environ)) in self._DEPEND or path.startswith("/legend/")
+        operation = operation_of(query_if_readable(environ) or Query(()))
+        texts = operation in self._DEPEND or path.startswith("/legend/")
         if not texts:
             return self.application(environ, start_response)
 

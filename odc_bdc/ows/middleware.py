@@ -11,7 +11,7 @@ from odc_bdc.grid import normalise_crs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+    from odc_bdc.ows.requests import WSGI
 
 CRS_PARAMETERS = frozenset({"crs", "srs", "response_crs", "subsettingcrs", "outputcrs"})
 

@@ -7,11 +7,13 @@ counts, as in datacube-ows; only ``subset`` of WCS 2 may be repeated.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import parse_qsl, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    WSGI: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 MAX_PARAMETERS = 64
 """No operation has half as many."""
@@ -124,6 +126,31 @@ def protocol_of(path: str, query: Query) -> Protocol | None:
     if service == "WMTS":
         return WMTS_100
     return WCS_100 if version[:1] in {"0", "1"} else WCS_201
+
+
+def service_of(environ: Mapping[str, Any], asked: Query | Mapping[str, str]) -> str:
+    """Give the service that a request names in small letters, else that of its path, or nothing.
+
+    Examples
+    --------
+    >>> service_of({"PATH_INFO": "/wmts"}, {}), service_of({"PATH_INFO": "/"}, {"service": "WMS"})
+    ('wmts', 'wms')
+    """
+    path = "/" + str(environ.get("PATH_INFO", "")).strip("/").lower()
+    return asked.get("service", "").lower() or _SERVICES.get(path, "").lower()
+
+
+def operation_of(asked: Query | Mapping[str, str]) -> str:
+    """Give the operation of a request in small letters, such as ``getmap``."""
+    return asked.get("request", "").lower()
+
+
+def query_if_readable(environ: Mapping[str, Any]) -> Query | None:
+    """Read the parameters of a WSGI request; None if it has more than `MAX_PARAMETERS`."""
+    try:
+        return query_of(environ)
+    except ValueError:
+        return None
 
 
 def query_of(environ: Mapping[str, Any]) -> Query:

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlencode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from odc_bdc.ows.query import WSGI
+    from odc_bdc.ows.requests import WSGI
 
 ROOT = "/wmts/1.0.0"
 CAPABILITIES = f"{ROOT}/WMTSCapabilities.xml"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.ows.query import operation_of, parameters, service_of, with_parameters
+from odc_bdc.ows.requests import operation_of, query_if_readable, service_of
 from odc_bdc.ows.times import Chosen, choose, choose_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from odc_bdc.ows.query import WSGI
+    from odc_bdc.ows.requests import WSGI, Query
     from odc_bdc.timeline import Period
 
 _LAYER = {"getmap": "layers", "gettile": "layer", "getcoverage": "coverage"}
@@ -46,9 +46,9 @@ class TimeAxis:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Pass the request on with its time rewritten, and tell of it in the answer's header."""
-        asked = parameters(environ)
-        periods = self._periods(environ, asked)
-        if not periods:
+        asked = query_if_readable(environ)
+        periods = asked and self._periods(environ, asked)
+        if not asked or not periods:
             return self.application(environ, start_response)
         changes, warnings = rewrite(asked, periods)
 
@@ -56,11 +56,11 @@ class TimeAxis:
             told = [("Warning", warning) for warning in warnings] if status < "3" else []
             return start_response(status, [*headers, *told], *more)
 
-        return self.application(with_parameters(environ, changes) if changes else environ, start)
+        if changes:
+            environ = {**environ, "QUERY_STRING": asked.replace(changes).encode()}
+        return self.application(environ, start)
 
-    def _periods(
-        self, environ: Mapping[str, Any], asked: Mapping[str, str]
-    ) -> Sequence[Period] | None:
+    def _periods(self, environ: Mapping[str, Any], asked: Query) -> Sequence[Period] | None:
         operation = operation_of(asked)
         if operation == _INFO:
             key = "layer" if service_of(environ, asked) == "wmts" else "query_layers"
@@ -72,7 +72,7 @@ class TimeAxis:
 
 
 def rewrite(
-    asked: Mapping[str, str], periods: Sequence[Period]
+    asked: Query | Mapping[str, str], periods: Sequence[Period]
 ) -> tuple[dict[str, str | None], list[str]]:
     """Give the parameters that change, and the warnings of WMS 1.3.0, C.4.2, for the answer.
 

@@ -14,6 +14,7 @@ import rasterio
 from odc.geo.geobox import GeoBox
 
 from odc_bdc.cube import CubeSpec, find_cube
+from odc_bdc.grid import BDC_CRS
 from odc_bdc.product import product_document
 
 if TYPE_CHECKING:
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 # A band of 300 pixels on each side of the border of two neighbouring tiles of the LG_V2 grid.
 EAST_WEST = (6003200 - 300 * 64, 10000000, 6003200 + 300 * 64, 10000000 + 260 * 64)
 SCENES = "CB4_WFI_L4_SR_1"
+STK = "CB4_64_16D_STK_v1"
+BBOX = (5993600.0, 10000000.0, 6012800.0, 10012800.0)  # 300 x 200 pixels of 64 m over both tiles
+GEOBOX = GeoBox.from_bbox(BBOX, BDC_CRS, resolution=64)
+VIEW = {
+    "service": "WMS",
+    "version": "1.3.0",
+    "request": "GetMap",
+    "layers": STK,
+    "crs": "EPSG:10857",
+    "bbox": ",".join(map(str, BBOX)),
+    "width": 300,
+    "height": 200,
+    "format": "image/png",
+    "time": "2020-01-01",
+}
+"""A map of the whole of `GEOBOX`, but for its style."""
 
 
 @dataclass(frozen=True)

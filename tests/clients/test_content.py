@@ -19,30 +19,17 @@ from odc.geo.geobox import GeoBox
 from owslib.wms import WebMapService
 from owslib.wmts import WebMapTileService
 from PIL import Image
+from small_index import BBOX, GEOBOX, STK, VIEW
 
-from odc_bdc.grid import BDC_CRS, bdc_grid
+from odc_bdc.grid import bdc_grid
 from odc_bdc.ows import ramps
 from odc_bdc.ows.application import ROOT_CONFIG
 from odc_bdc.ows.server import server_environment
 
 pytestmark = pytest.mark.integration
 
-STK, MED = "CB4_64_16D_STK_v1", "CB4_64_16D_MED_v1"
-BBOX = (5993600.0, 10000000.0, 6012800.0, 10012800.0)  # 300 x 200 pixels of 64 m over both tiles
-GEOBOX = GeoBox.from_bbox(BBOX, BDC_CRS, resolution=64)
-MAP = {
-    "service": "WMS",
-    "version": "1.3.0",
-    "request": "GetMap",
-    "layers": STK,
-    "styles": "ndvi",
-    "crs": "EPSG:10857",
-    "bbox": ",".join(map(str, BBOX)),
-    "width": 300,
-    "height": 200,
-    "format": "image/png",
-    "time": "2020-01-01",
-}
+MED = "CB4_64_16D_MED_v1"
+MAP = VIEW | {"styles": "ndvi"}
 INFO = {"request": "GetFeatureInfo", "i": 100, "j": 120, "info_format": "application/json"}
 
 

@@ -10,29 +10,15 @@ from answers import pixels
 from odc.geo.geobox import GeoBox
 from owslib.wms import WebMapService
 from owslib.wmts import WebMapTileService
+from small_index import BBOX, GEOBOX, SCENES, STK, VIEW
 
 from odc_bdc.grid import BDC_CRS, BDC_PROJ
 from odc_bdc.ows.ramps import VEGETATION
 
 pytestmark = pytest.mark.integration
 
-STK = "CB4_64_16D_STK_v1"
-SCENES = "CB4_WFI_L4_SR_1"  # without a stored NDVI
-BBOX = (5993600.0, 10000000.0, 6012800.0, 10012800.0)  # 300 x 200 pixels of 64 m over both tiles
-GEOBOX = GeoBox.from_bbox(BBOX, BDC_CRS, resolution=64)
-MAP = {
-    "service": "WMS",
-    "version": "1.3.0",
-    "request": "GetMap",
-    "layers": STK,
-    "styles": "true_colour",
-    "crs": "EPSG:10857",
-    "bbox": ",".join(map(str, BBOX)),
-    "width": 300,
-    "height": 200,
-    "format": "image/png",
-    "time": "2020-01-01",
-}
+
+MAP = VIEW | {"styles": "true_colour"}
 
 
 # From no reflectance to percentile 98 of real images of CBERS-4.
