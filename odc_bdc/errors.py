@@ -63,11 +63,11 @@ class MissingDependencyError(OdcBdcError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of what an error says; its type, if it says nothing.
+    r"""Give the first line of what an error says; its type, if it says nothing.
 
     Examples
     --------
-    >>> first_line(OSError("cut off\\nat byte 7")), first_line(MemoryError())
+    >>> first_line(OSError("cut off\nat byte 7")), first_line(MemoryError())
     ('cut off', 'MemoryError')
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]

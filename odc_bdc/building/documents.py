@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from odc_bdc.building.image import ImageSummary
     from odc_bdc.cube import CubeSpec, Measurement
     from odc_bdc.planning import CompositeTask
+    from odc_bdc.timeline import Period
 
 EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
@@ -82,11 +83,7 @@ def image_properties(
     """
     seen, clear, cube = summary.seen, summary.clear, task.cube
     properties = {
-        "datetime": task.period.start_datetime,
-        "dtr:start_datetime": task.period.start_datetime,
-        "dtr:end_datetime": task.period.end_datetime,
-        "odc:processing_datetime": processed,
-        "odc:file_format": "GeoTIFF",
+        **period_properties(task.period, processed),
         "odc:region_code": task.tile_id,
         "odc:product_family": "cube",
         "eo:cloud_cover": _percent(seen - clear, seen, none=100.0),
@@ -103,6 +100,17 @@ def image_properties(
         "processing:lineage": _lineage(task),
     }
     return {key: value for key, value in properties.items() if value is not None}
+
+
+def period_properties(period: Period, processed: datetime) -> dict[str, Any]:
+    """Give the properties of an EO3 document that each image of a period has."""
+    return {
+        "datetime": period.start_datetime,
+        "dtr:start_datetime": period.start_datetime,
+        "dtr:end_datetime": period.end_datetime,
+        "odc:processing_datetime": processed,
+        "odc:file_format": "GeoTIFF",
+    }
 
 
 def stac_item(

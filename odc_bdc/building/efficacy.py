@@ -75,7 +75,7 @@ class Known:
         rows, columns = (slice(w.start // CELL, -(-w.stop // CELL)) for w in window)
         return bool(self.complete[rows, columns].all())
 
-    def learn(self, window: Window, complete: bool, shape: tuple[int, ...]) -> None:  # noqa: FBT001
+    def learn(self, window: Window, shape: tuple[int, ...], *, complete: bool) -> None:
         """Note what a window tells of the cells that lie wholly in it."""
         if complete:
             rows, columns = (

@@ -64,13 +64,13 @@ def note_failure(
         scene,
         at,
     )
-    with whole_file(_path(root, task.id)) as stream:
+    with whole_file(failure_path(root, task.id)) as stream:
         json.dump(asdict(record), stream, default=_plain)
 
 
 def forget_failure(root: Path, task_id: uuid.UUID) -> None:
     """Remove the record of a task, if there is one."""
-    _path(root, task_id).unlink(missing_ok=True)
+    failure_path(root, task_id).unlink(missing_ok=True)
 
 
 def failures(root: Path) -> list[FailureRecord]:
@@ -84,7 +84,8 @@ def failures(root: Path) -> list[FailureRecord]:
     return sorted(found, key=lambda r: (r.cube, r.tile, r.start, str(r.id)))
 
 
-def _path(root: Path, task_id: uuid.UUID) -> Path:
+def failure_path(root: Path, task_id: uuid.UUID) -> Path:
+    """Give where the record of a task is kept."""
     return root / ".failed" / f"{task_id}.json"
 
 

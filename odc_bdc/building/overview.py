@@ -16,8 +16,14 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from odc_bdc.building.documents import band_fields, footprint, projection_fields
+from odc_bdc.building.documents import (
+    band_fields,
+    footprint,
+    period_properties,
+    projection_fields,
+)
 from odc_bdc.building.partial import partial_folder, remove_partial
+from odc_bdc.building.storage import Disk
 from odc_bdc.cog import CogWriter
 from odc_bdc.errors import OdcBdcError, SceneError, first_line
 from odc_bdc.indexing import (
@@ -120,22 +126,15 @@ def write_overview(task: OverviewTask, root: Path, *, processed: datetime) -> Pa
     try:
         with partial_folder(root, task.id) as partial:
             _write_files(task, partial, document.name, processed)
-            document.parent.parent.mkdir(parents=True, exist_ok=True)
-            _publish(partial, document)
+            to = document.parent.relative_to(root).as_posix()
+            # Same id, same pixels: where another was quicker, its folder is as good as ours.
+            if not Disk(root).publish(partial, to, last=document.name) and not document.is_file():
+                raise SceneError(f"{document.parent}: is there already, and is no overview")
     except OdcBdcError:
         raise
     except OSError as e:
         raise SceneError(f"{document.parent}: cannot be written: {e.strerror or e}") from e
     return document
-
-
-def _publish(partial: Path, document: Path) -> None:
-    try:
-        partial.rename(document.parent)
-    except OSError:
-        # Same id, same pixels: where another was quicker, its folder is as good as ours.
-        if not document.is_file():
-            raise
 
 
 def overview_strips(
@@ -225,11 +224,7 @@ def _write_files(task: OverviewTask, folder: Path, document: str, processed: dat
         _write_band(task, measurement, path)
         files[measurement.name] = read_header(str(path))
     properties = {
-        "datetime": task.period.start_datetime,
-        "dtr:start_datetime": task.period.start_datetime,
-        "dtr:end_datetime": task.period.end_datetime,
-        "odc:processing_datetime": processed,
-        "odc:file_format": "GeoTIFF",
+        **period_properties(task.period, processed),
         "odc:product_family": "overview",
         "eo:platform": task.cube.platform,
         "eo:instrument": task.cube.instrument,

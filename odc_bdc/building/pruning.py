@@ -13,14 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from odc_bdc.building.failures import failures, forget_failure
+from odc_bdc.building.failures import failure_path, failures, forget_failure
 from odc_bdc.building.partial import left_over, partial_folder
 from odc_bdc.building.store import ImageStore
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing import archive
-from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, read_document
 from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.known import (
     StoredDataset,
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 FRESH = timedelta(hours=1)
 """Age below which a folder without a dataset may be that of a builder who is about to index it."""
-
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Kind(StrEnum):
@@ -253,7 +249,7 @@ def _failures(dc: Datacube, product: str, root: Path) -> Iterator[Leftover]:
     built = {image.planned for image in known_images(dc, product)} if noted else set()
     for record in noted:
         if record.id in built:
-            path = root / ".failed" / f"{record.id}.json"
+            path = failure_path(root, record.id)
             yield Leftover(
                 Kind.FAILURE, product, record.id, path, _size(path), "it has been built since"
             )
@@ -281,9 +277,9 @@ def _laid_out(root: Path, product: str) -> set[Path]:
 def _id_of(document: Path, product: str) -> uuid.UUID | None:
     """Read the id of a document; None if it is no dataset of the product."""
     try:
-        doc = yaml.load(document.read_text("utf-8"), Loader=_Loader)  # noqa: S506 (it is safe)
+        doc, _ = read_document(document)
         return uuid.UUID(doc["id"]) if doc["product"]["name"] == product else None
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (SceneError, KeyError, TypeError, ValueError):
         return None
 
 

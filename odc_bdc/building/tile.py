@@ -392,7 +392,7 @@ class _Decoded:
         for i in open_:
             look = self._looks[i]
             complete = all_complete or np.array_equal(self._data_of(i), look.codes != NODATA)
-            tile.known[i].learn(look.window, complete, tile.shape)
+            tile.known[i].learn(look.window, tile.shape, complete=complete)
 
     def _is_complete(self, position: int) -> bool:
         return self._tile.known[position].is_complete(self._looks[position].window)
