@@ -117,32 +117,35 @@ class SourceFiles:
         with self._locks[hash(key) % _LOCKS]:
             if key not in self._known:
                 try:
-                    with rasterio.open(key[0]) as src:
-                        self._known[key] = self._described(src, *key)
+                    self._known[key] = self._described(*key)
                 except (RasterioError, IndexError, InvalidValueError) as e:
                     # The last is of a file that is cut before its CRS.
                     raise _unreadable(key[0], e) from e
             return self._known[key]
 
-    def _described(self, src: Any, path: str, band: int) -> SourceFile:
-        # Scenes share their grid, and a CRS takes a while to be compared.
-        key = src.crs, src.transform, src.shape
+    def _described(self, path: str, band: int) -> SourceFile:
+        blocks = block_file(path, band)
+        if blocks is None:
+            with rasterio.open(path) as src:
+                # A CRS takes a while to be compared, and scenes share their grid.
+                grid = self._grid((src.crs, src.transform, src.shape), src)
+                dtype, block = np.dtype(src.dtypes[band - 1]), src.block_shapes[band - 1]
+                return SourceFile(path, band, dtype, src.nodata, src.shape, *grid, None, block)
+        key = blocks.georeference, blocks.shape
+        if key not in self._grids:
+            with rasterio.open(path) as src:
+                self._grid(key, src)
+        grid = self._grids[key]
+        return SourceFile(
+            path, band, blocks.dtype, blocks.nodata, blocks.shape, *grid, blocks, blocks.side
+        )
+
+    def _grid(self, key: Any, src: Any) -> tuple[GeoBox, Place, Place | None]:
+        """Give where the pixels of a file lie, worked out once for all of the same key."""
         if key not in self._grids:
             grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
             self._grids[key] = *_raster(grid), _corner(grid, self.geobox)
-        raster, place, corner = self._grids[key]
-        return SourceFile(
-            path,
-            band,
-            np.dtype(src.dtypes[band - 1]),
-            src.nodata,
-            src.shape,
-            raster,
-            place,
-            corner,
-            block_file(src, band),
-            src.block_shapes[band - 1],
-        )
+        return self._grids[key]
 
 
 class SourceReader:
