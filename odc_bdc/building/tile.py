@@ -171,11 +171,17 @@ def composite_windows(
 class Tile:
     """What all windows of a tile share, and the workers."""
 
-    def __init__(self, task: CompositeTask, threads: int, store: EfficacyStore | None) -> None:
+    def __init__(
+        self,
+        task: CompositeTask,
+        threads: int,
+        store: EfficacyStore | None,
+        files: SourceFiles | None = None,
+    ) -> None:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
-        self.files = SourceFiles(self.geobox)
+        self.files = files or SourceFiles(self.geobox)
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
         self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))

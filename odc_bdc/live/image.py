@@ -13,11 +13,12 @@ import numpy.typing as npt
 import rasterio
 
 from odc_bdc.building.choosing import strategy
+from odc_bdc.building.reading import SourceFiles
 from odc_bdc.building.tile import Tile, Worker
 from odc_bdc.building.windows import SIDE, windows
 from odc_bdc.compositing import index_pixels
 from odc_bdc.errors import InvalidValueError, UnknownNameError, UnreadableSceneError
-from odc_bdc.live.knowledge import MemoryStore
+from odc_bdc.live.knowledge import ReadOnlyStore
 from odc_bdc.live.scales import LevelReader, Overviews, at_level, choose_level, pyramid_of
 from odc_bdc.live.workers import FILES_PER_WORKER, Bands, process_state
 
@@ -73,6 +74,7 @@ class _State:
     n_clear: tuple[int | None, ...]
     left_out: frozenset[UUID]
     number: int
+    files: SourceFiles
     lock: Any = field(default_factory=threading.RLock)
     parts: dict[tuple[int, bool], _Part] = field(default_factory=dict)
     order: npt.NDArray[np.intp] | None = None
@@ -221,7 +223,7 @@ class LiveImage:
         counted = dict(zip(task.observations, self._recipe.n_clear, strict=True))
         reduced = replace(task, scenes=scenes) if left_out else task
         n_clear = tuple(counted.get(group) for group in reduced.observations)
-        return _State(reduced, n_clear, left_out, self._numbers)
+        return _State(reduced, n_clear, left_out, self._numbers, SourceFiles(self.geobox))
 
     def _without(self, state: _State, error: UnreadableSceneError) -> _State:
         """Give the image without a scene; raise the error again if it was the last."""
@@ -311,19 +313,25 @@ class LiveImage:
         cube = state.task.cube
         auxiliary = tuple(a for a in cube.auxiliary if counted or a not in _COUNTS)
         task = replace(state.task, cube=cube.patch(indices=(), auxiliary=auxiliary))
-        store = MemoryStore.beside(self._recipe)
         if number == 0:
-            tile = Tile(task, 1, store)
-            block = tile.window_shape(alone=True)
-            return _Part(tile, tile.shape, block, lambda: Worker(tile, FILES_PER_WORKER))
+            store = ReadOnlyStore.of(self._recipe) if counted else None
+            tile = Tile(task, 1, store, state.files)
+            # As files want it, whatever is decoded.
+            return _Part(
+                tile,
+                tile.shape,
+                tile.window_shape(alone=True),
+                lambda: Worker(tile, FILES_PER_WORKER),
+            )
         level = at_level(task, number)
-        coarse = Tile(level, 1, None)
-        files = self._part(state, 0, counted=True).tile.files
+        coarse = Tile(level, 1, None, state.files)
         return _Part(
             coarse,
             coarse.shape,
             (SIDE, SIDE),
-            lambda: Worker(coarse, FILES_PER_WORKER, LevelReader(files, level, state.overviews)),
+            lambda: Worker(
+                coarse, FILES_PER_WORKER, LevelReader(state.files, level, state.overviews)
+            ),
         )
 
     def _order(self, state: _State) -> npt.NDArray[np.intp]:
@@ -331,12 +339,12 @@ class LiveImage:
         with state.lock:
             if state.order is None:
                 part = self._part(state, 0, counted=True)
-                with Tile(state.task, 1, MemoryStore.beside(self._recipe)) as counting:
-                    for position, n_clear in enumerate(state.n_clear):
-                        if n_clear is not None:
-                            counting.known[position].n_clear = n_clear
-                    whole = list(windows(part.shape, part.block))
-                    state.order = counting.order(whole)
+                known = part.tile.known
+                for position, n_clear in enumerate(state.n_clear):
+                    if n_clear is not None:
+                        known[position].n_clear = n_clear
+                with part.tile:  # its workers, if there is something to count
+                    state.order = part.tile.order(list(windows(part.shape, part.block)))
             return state.order
 
 
