@@ -149,6 +149,12 @@ class CubeSpec:
         """Make a cube from its YAML form; `where` names it in messages."""
         return cls._checked(doc, Faults(where), Path())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Write the YAML form, complete in itself; `from_dict` of it gives the same cube."""
+        from odc_bdc.cube.rendering import render_cube  # noqa: PLC0415 (it needs this class)
+
+        return render_cube(self)
+
     @classmethod
     def _checked(cls, doc: Any, faults: Faults, folder: Path) -> CubeSpec:
         from odc_bdc.cube.parsing import parse_cube  # noqa: PLC0415 (it needs this class)
