@@ -92,6 +92,11 @@ class SourceFile:
     blocks: BlockFile | None
     block_shape: tuple[int, int]
 
+    @property
+    def path(self) -> str:
+        """Path or address, as people are shown it."""
+        return self.file.name
+
 
 class SourceFiles:
     """The files of the scenes of a tile, each of which is described once; for all threads.

@@ -20,7 +20,7 @@ from odc_bdc.files.access import Access
 from odc_bdc.files.remote import (
     PATIENCE,
     RemoteFile,
-    RemoteStream,
+    RemoteOpener,
     Servers,
     plain_href,
     replaced,
@@ -188,19 +188,17 @@ class OpenDataset:
 
     def __init__(self, file: SceneFile) -> None:
         self._file = file
-        self._stream: RemoteStream | None = None
+        self._opener: RemoteOpener | None = None
         self._dataset: Any = None
-        remote = file.files.remote(file.href)
         # Archives elsewhere are left to GDAL.
-        is_stream = remote is not None and Member.from_href(file.href) is None
-        if remote is not None and is_stream:
-            self._stream = RemoteStream(RemoteFile(*remote, file.version))
+        remote = None if Member.from_href(file.href) else file.files.remote(file.href)
         with self.reading():
-            if self._stream is None:
+            if remote is None:
                 self._dataset = rasterio.open(_gdal_name(file.href))
             else:
+                self._opener = RemoteOpener(RemoteFile(*remote, file.version))
                 # GDAL keeps and shows the name.
-                self._dataset = rasterio.open(file.name, opener=lambda *_: self._stream)
+                self._dataset = rasterio.open(plain_href(remote[1]), opener=self._opener.open)
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -227,9 +225,9 @@ class OpenDataset:
 
     def _check(self) -> None:
         file = self._file
-        if self._stream is not None:
-            if self._stream.fault is not None:
-                raise self._stream.fault
+        if self._opener is not None:
+            if self._opener.fault is not None:
+                raise self._opener.fault
         elif file.files.is_local(file.href) and file.files.version(file.href) != file.version:
             raise replaced(file.href)
 

@@ -21,6 +21,7 @@ import orjson
 from odc_bdc.cube import CubeSpec, Encoding
 from odc_bdc.document import Faults, check_against_schema
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.files import Access
 from odc_bdc.indexing.sources.files import asked, file_system
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
 from odc_bdc.timeline import Period
@@ -55,7 +56,7 @@ class LiveRecipe:
     unreadable
         Whether a scene that cannot be read fails the image or is left out.
     access
-        How to get at the scenes, by names: of methods, of variables of the environment.
+        How to get at the scenes, as `odc_bdc.files.Access` writes it.
     knowledge
         Folder (`odc_bdc.building.efficacy.EfficacyStore`) of what is known of the scenes; None if
         there is none.
@@ -69,7 +70,7 @@ class LiveRecipe:
     task: CompositeTask
     n_clear: tuple[int | None, ...]
     unreadable: Unreadable = "fail"
-    access: Mapping[str, str] = field(default_factory=dict, hash=False)
+    access: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     knowledge: str | None = None
     id: uuid.UUID | None = None
     checksum: str = ""
@@ -80,7 +81,7 @@ def recipe_document(
     *,
     n_clear: Sequence[int | None] | None = None,
     unreadable: Unreadable = "fail",
-    access: Mapping[str, str] | None = None,
+    access: Mapping[str, Mapping[str, str]] | None = None,
     knowledge: str | None = None,
 ) -> dict[str, Any]:
     """Write the recipe of a task as a JSON document.
@@ -88,7 +89,7 @@ def recipe_document(
     Parameters
     ----------
     n_clear, unreadable, access, knowledge
-        As of `LiveRecipe`; without `n_clear` none is known.
+        As of `LiveRecipe`; without `n_clear` none is known, without `access` it is the task's.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def recipe_document(
             "observations"
         )
     geobox = task.geobox
-    optional = {"access": dict(access) if access else None, "knowledge": knowledge}
+    optional = {"access": access or task.access.to_dict() or None, "knowledge": knowledge}
     return {
         "recipe_version": RECIPE_VERSION,
         "about": _ABOUT,
@@ -187,6 +188,7 @@ def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
             doc["tile"],
             Period(*(date.fromisoformat(doc["period"][key]) for key in ("start", "end"))),
             tuple(_scene(scene) for scene in doc["scenes"]),
+            Access.from_dict(doc.get("access", {}), where),
         )
         _check_task(doc, task)
     except ValueError as e:

@@ -1,5 +1,7 @@
 """Blocks that are decoded without GDAL have the pixels that GDAL reads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odc_bdc.building.blocks import block_file
-from odc_bdc.errors import SceneError
+from odc_bdc.errors import ReplacedFileError, SceneError
 from odc_bdc.files import scene_files
 
 pytest.importorskip("imagecodecs")
@@ -117,22 +119,29 @@ def test_what_is_not_plain_is_left_to_gdal(tmp_path, how):
         assert block_file(src, 1, scene_files().get(src.name)) is None
 
 
+def opened(path):
+    with rasterio.open(path) as src:
+        return block_file(src, 1, scene_files().get(src.name))
+
+
 @pytest.mark.parametrize("compress", ["DEFLATE", "ZSTD", "LZW"])
 def test_a_broken_block_is_told(tmp_path, compress):
     path = tmp_path / "a.tif"
     write(path, random("int16"), compress=compress)
-    with rasterio.open(path) as src:
-        known = block_file(src, 1, scene_files().get(src.name))
-    offset, size = known.places[2, 1].tolist()
+    offset, size = opened(path).places[2, 1].tolist()
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(b"\xff" * size)
+    known = opened(path)
     out = np.empty(SHAPE, "int16")
     with pytest.raises(SceneError, match=r"a\.tif: cannot be read: block 2, 1 is broken"):
         known.read((slice(0, 300), slice(0, 421)), out)
     path.write_bytes(path.read_bytes()[: offset + size // 2])
-    with pytest.raises(SceneError, match=r"a\.tif: cannot be read: block 2, 1 is broken"):
+    with pytest.raises(ReplacedFileError):
         known.read((slice(128, 192), slice(128, 256)), out[:64, :128])
+    cut = replace(known, file=scene_files().get(str(path)))
+    with pytest.raises(SceneError, match=r"a\.tif: cannot be read: block 2, 1 is broken"):
+        cut.read((slice(128, 192), slice(128, 256)), out[:64, :128])
     path.unlink()
     with pytest.raises(SceneError, match="No such file"):
         known.read((slice(0, 1), slice(0, 1)), out[:1, :1])
