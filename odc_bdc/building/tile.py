@@ -342,6 +342,8 @@ class _Decoded:
         self._tile, self._reader, self._looks, self._stacks = tile, reader, looks, stacks
         self._has_data: dict[int, npt.NDArray[np.bool_]] = {}
         self.positions: list[int] = []
+        # Of which observations `codes` tells what all bands would.
+        self._exact = [self._correct(i) for i in range(len(looks))]
 
     def choose(self, order: npt.NDArray[np.intp]) -> None:
         """Decode what the function looks at, and what must be decoded to be counted."""
@@ -351,7 +353,7 @@ class _Decoded:
             try_in_order(tile.cube, looks, tried, self._data_of)
         for i, look in enumerate(looks):
             looked_at = tile.strategy == "all" or (tile.strategy == "clear" and look.n_clear)
-            if looked_at or (tile.counted and look.any_seen and not self._is_complete(i)):
+            if looked_at or (tile.counted and look.any_seen and not self._exact[i]):
                 self._decode(i)
 
     def bands(self) -> Bands:
@@ -384,22 +386,28 @@ class _Decoded:
                     image[name] += counts & (image[name] < _COUNT_LIMIT)
 
     def learn(self, totalob: npt.NDArray[np.uint8]) -> None:
-        """Find out in which observations the bands have no gaps."""
+        """Find out where the bands of observations have gaps."""
         tile = self._tile
-        open_ = [i for i in self.positions if not self._is_complete(i)]
+        open_ = [i for i in self.positions if not self._exact[i]]
         if not (tile.known.is_kept and tile.counted and open_):
             return
         seen = np.zeros(totalob.shape, np.int64)
         for i in self.positions:
             seen += self._looks[i].codes != NODATA
-        all_complete = np.array_equal(np.minimum(seen, _COUNT_LIMIT), totalob)
+        complete = np.array_equal(np.minimum(seen, _COUNT_LIMIT), totalob)
         for i in open_:
             look = self._looks[i]
-            complete = all_complete or np.array_equal(self._data_of(i), look.codes != NODATA)
-            tile.known[i].learn(look.window, tile.shape, complete=complete)
+            gaps = None if complete else (look.codes != NODATA) & ~self._data_of(i)
+            tile.known[i].learn(look.window, tile.shape, gaps)
 
-    def _is_complete(self, position: int) -> bool:
-        return self._tile.known[position].is_complete(self._looks[position].window)
+    def _correct(self, position: int) -> bool:
+        """Take known gaps from what quality shows; tell if nothing is unknown."""
+        look = self._looks[position]
+        gaps = self._tile.known[position].gaps_in(look.window)
+        if gaps is not None and gaps.any():
+            look.codes = np.where(gaps, np.uint8(NODATA), look.codes)
+            look.any_seen = bool((look.codes != NODATA).any())
+        return gaps is not None
 
     def _data_of(self, position: int) -> npt.NDArray[np.bool_]:
         """Decode an observation, and tell where it has data."""
@@ -410,7 +418,7 @@ class _Decoded:
             bands = {name: stack[k] for name, stack in self._stacks.items()}
             self._has_data[position] = (
                 look.codes != NODATA
-                if self._is_complete(position)
+                if self._exact[position]
                 else self._reader.has_data(look, bands)
             )
         return self._has_data[position]

@@ -6,6 +6,7 @@ Nothing here knows datacube, a database or a clock.
 from odc_bdc.compositing.block import (
     CompositeBlock,
     Composited,
+    classify_block,
     composite_block,
     import_function,
     observe_block,
@@ -29,6 +30,7 @@ __all__ = [
     "COMPOSITE_VERSION",
     "CompositeBlock",
     "Composited",
+    "classify_block",
     "composite",
     "composite_block",
     "composite_cube",

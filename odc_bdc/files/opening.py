@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -40,8 +41,8 @@ _UNKNOWN = FileVersion(0, "")
 class OpenFile(Protocol):
     """A file of one version that is open."""
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Give some bytes; those beyond the end are left out."""
+    def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Give some bytes, until others are read; those beyond the end are left out."""
 
 
 class SceneFiles:
@@ -126,7 +127,7 @@ class SceneFile:
         return plain_href(_gdal_name(self.href))
 
     @contextmanager
-    def open(self, places: Sequence[tuple[int, int]] = ()) -> Iterator[OpenFile]:
+    def open(self, places: Iterable[Sequence[int]] = ()) -> Iterator[OpenFile]:
         """Open it, unless it is a member of an archive, to read bytes of it.
 
         Parameters
@@ -145,18 +146,45 @@ class SceneFile:
         if remote is not None:
             yield RemoteFile(*remote, self.version, places)
             return
+        with self._handle() as handle:
+            yield _LocalFile(handle, self)
+
+    @contextmanager
+    def stream(self) -> Iterator[Any]:
+        """Open it as a binary file that can be read anywhere.
+
+        Raises
+        ------
+        SceneError, ReplacedFileError
+            As `open`.
+        """
+        remote = self.files.remote(self.href)
+        if remote is None:
+            with self._handle() as handle, open(handle, "rb", closefd=False) as file:
+                yield file
+            return
+        opener = RemoteOpener(RemoteFile(*remote, self.version))
+        yield opener.open("test")
+        if opener.fault is not None:
+            raise opener.fault
+
+    @contextmanager
+    def _handle(self) -> Iterator[int]:
         try:
             handle = os.open(_gdal_name(self.href), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as e:
             raise _unreadable(self.href, e) from e
         try:
-            file = _LocalFile(handle, self)
-            file.check()
-            yield file
+            self._check(handle)
+            yield handle
             # Somebody may have written into it meanwhile.
-            file.check()
+            self._check(handle)
         finally:
             os.close(handle)
+
+    def _check(self, handle: int) -> None:
+        if FileVersion.of_status(os.fstat(handle)) != self.version:
+            raise replaced(self.name)
 
     @contextmanager
     def dataset(self) -> Iterator[Any]:
@@ -236,15 +264,22 @@ class _LocalFile:
     def __init__(self, handle: int, file: SceneFile) -> None:
         self._handle, self._file = handle, file
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> memoryview:
+        room = _room(size)
         try:
-            return os.pread(self._handle, size, offset)
+            return room[: os.preadv(self._handle, [room], offset)]
         except OSError as e:
             raise _unreadable(self._file.href, e) from e
 
-    def check(self) -> None:
-        if FileVersion.of_status(os.fstat(self._handle)) != self._file.version:
-            raise replaced(self._file.name)
+
+_own = threading.local()
+
+
+def _room(size: int) -> memoryview:
+    """Give memory of this thread; it is used again and again."""
+    if len(getattr(_own, "room", b"")) < size:
+        _own.room = bytearray(size)
+    return memoryview(_own.room)[:size]
 
 
 @cache

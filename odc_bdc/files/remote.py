@@ -23,7 +23,7 @@ from odc_bdc.indexing.sources.files import access_advice, asked, file_system
 from odc_bdc.indexing.sources.web import Part, Patience, Web, WebError, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 PATIENCE = Patience(tries=3, pause=0.5, longest=10.0, timeout=20.0)
 """With servers of pixels, for which somebody is waiting."""
@@ -179,7 +179,7 @@ class RemoteFile:
         servers: Servers,
         href: str,
         version: FileVersion,
-        places: Sequence[tuple[int, int]] = (),
+        places: Iterable[Sequence[int]] = (),
     ) -> None:
         self._servers, self.href, self.version = servers, href, version
         self._held: list[tuple[int, bytes]] = []
@@ -322,10 +322,10 @@ def plain_href(href: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _merged(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(places: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     """Join parts that lie near each other; give the first byte of each and that after its last."""
     spans: list[tuple[int, int]] = []
-    for offset, size in sorted(place for place in places if place[1]):
+    for offset, size in sorted((offset, size) for offset, size in places if size):
         stop = offset + size
         if spans and offset - spans[-1][1] <= _NEAR and stop - spans[-1][0] <= _LONGEST:
             spans[-1] = spans[-1][0], max(stop, spans[-1][1])

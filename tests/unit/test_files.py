@@ -43,7 +43,7 @@ def files(access=None, environ=None):
 
 def read(href, *places, using=None):
     with (using or files()).get(href).open(places) as opened:
-        return [opened.read(*place) for place in places]
+        return [bytes(opened.read(*place)) for place in places]
 
 
 def write_tif(path, pixels, **how):
