@@ -159,7 +159,7 @@ def composite_windows(
     OSError
         If the store cannot be written.
     """
-    with rasterio.Env(**GDAL_OPTIONS), _Tile(task, threads, store) as tile:
+    with rasterio.Env(**GDAL_OPTIONS), Tile(task, threads, store) as tile:
         shape = (block, block) if block else tile.window_shape()
         whole = list(windows(tile.shape, shape))
         order = tile.order(whole)
@@ -170,7 +170,7 @@ def composite_windows(
     return total
 
 
-class _Tile:
+class Tile:
     """What all windows of a tile share, and the workers."""
 
     def __init__(self, task: CompositeTask, threads: int, store: EfficacyStore | None) -> None:
@@ -192,7 +192,7 @@ class _Tile:
             [scene.datetime.replace(tzinfo=None) for scene in first], "datetime64[ns]"
         )
         self._period, self._threads = task.period, threads
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._own = threading.local()
         # It starts no thread before there is work.
         self._pool = ThreadPoolExecutor(threads)
@@ -205,12 +205,12 @@ class _Tile:
         for worker in self._workers:
             worker.close()
 
-    def each(self, whole: Iterable[Window], work: Callable[[_Worker, Window], T]) -> Iterator[T]:
+    def each(self, whole: Iterable[Window], work: Callable[[Worker, Window], T]) -> Iterator[T]:
         """Do some work for each window, in threads that have a worker each; results in order."""
 
         def run(window: Window) -> T:
             if not hasattr(self._own, "worker"):
-                self._own.worker = _Worker(self, OPEN_FILES // self._threads)
+                self._own.worker = Worker(self, OPEN_FILES // self._threads)
                 self._workers.append(self._own.worker)
             return work(self._own.worker, window)
 
@@ -220,8 +220,11 @@ class _Tile:
         for future in [self._pool.submit(run, window) for window in whole]:
             yield future.result()
 
-    def window_shape(self) -> tuple[int, int]:
-        """Give rows and columns of windows that suit the files and the memory."""
+    def window_shape(self, *, alone: bool = False) -> tuple[int, int]:
+        """Give rows and columns of windows that suit the files and the memory.
+
+        Those that are read alone, and not one after the other, are no larger than files want.
+        """
         samples = {group[0].product: group[0] for group in self.passes}
         files = []
         for scene in samples.values():
@@ -229,7 +232,8 @@ class _Tile:
                 files += [self.files.get(scene.source(m.name)) for m in self.cube.measurements]
         blocks = [file.block_shape for file in files]
         warped = any(file.corner is None for file in files)
-        wide = warped or any(source.quality.margin for source in self.cube.sources)
+        margin = any(source.quality.margin for source in self.cube.sources)
+        wide = not alone and (warped or margin)
         # Besides the bands their quality, its classes, and what is worked out from them.
         per_time = sum(np.dtype(m.dtype).itemsize for m in self.cube.measurements) + 3
         return window_shape(self.shape, blocks, per_time * len(self.passes), wide=wide)
@@ -255,12 +259,12 @@ class _Tile:
         total.bytes_read = sum(worker.bytes_read for worker in self._workers)
 
 
-class _Worker:
+class Worker:
     """Works at one window after the other; each thread has its own."""
 
-    def __init__(self, tile: _Tile, limit: int) -> None:
+    def __init__(self, tile: Tile, limit: int, reader: SourceReader | None = None) -> None:
         self._tile = tile
-        self._files = SourceReader(tile.files, limit)
+        self._files = reader or SourceReader(tile.files, limit)
         self._reader = ObservationReader(tile.cube, tile.geobox, self._files)
         self._room: dict[str, npt.NDArray[Any]] = {}
 
@@ -272,6 +276,11 @@ class _Worker:
     def bytes_read(self) -> int:
         """Bytes of all pixels that were decoded."""
         return self._files.bytes
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of the room that it keeps for the next window."""
+        return sum(array.nbytes for array in self._room.values())
 
     def count_clear(self, window: Window, positions: Sequence[int]) -> list[int]:
         """Count the pixels that the quality of some observations calls clear."""
@@ -337,7 +346,7 @@ class _Decoded:
     """The observations of a window that are decoded, in the order in which they were."""
 
     def __init__(
-        self, tile: _Tile, reader: ObservationReader, looks: Sequence[Look], stacks: Bands
+        self, tile: Tile, reader: ObservationReader, looks: Sequence[Look], stacks: Bands
     ) -> None:
         self._tile, self._reader, self._looks, self._stacks = tile, reader, looks, stacks
         self._has_data: dict[int, npt.NDArray[np.bool_]] = {}

@@ -23,17 +23,26 @@ from odc_bdc.document import Faults, check_against_schema
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.files import Access
 from odc_bdc.indexing.sources.files import asked, file_system
+from odc_bdc.live import RECIPE_SUFFIX
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
 from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
     from odc_bdc.building.storage import Storage
 
+__all__ = [
+    "RECIPE_SUFFIX",
+    "RECIPE_VERSION",
+    "LiveRecipe",
+    "parse_recipe",
+    "read_recipe",
+    "recipe_document",
+    "recipe_text",
+    "write_recipe",
+]
+
 RECIPE_VERSION = 1
 """The version that is written; those up to it can be read."""
-
-RECIPE_SUFFIX = ".odc_bdc-recipe.json"
-"""How the name of a recipe's file ends."""
 
 Unreadable: TypeAlias = Literal["fail", "skip"]
 """What a scene that cannot be read does to the image: there is none, or one of the others."""
@@ -320,7 +329,7 @@ def _scene(doc: Mapping[str, Any]) -> SceneRef:
 
 
 def _band(doc: Mapping[str, Any]) -> BandSource:
-    nodata = math.nan if doc.get("nodata") == "NaN" else doc.get("nodata")
+    nodata: Any = math.nan if doc.get("nodata") == "NaN" else doc.get("nodata")
     encoding = Encoding(doc["dtype"], nodata, doc.get("scale"), doc.get("offset"))
     return BandSource(doc["href"], encoding, doc.get("band", 1))
 
