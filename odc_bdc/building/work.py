@@ -14,15 +14,12 @@ from odc_bdc import __version__
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.writing import WrittenImage, write_image
 from odc_bdc.errors import OdcBdcError, UnreadableSceneError, first_line
-from odc_bdc.indexing.known import PLANNED
+from odc_bdc.indexing.known import PLANNED, SKIPPED
 
 if TYPE_CHECKING:
     import uuid
 
     from odc_bdc.planning import CompositeTask
-
-SKIPPED = "odc_bdc:skipped_scenes"
-"""Property of an image: ids of the scenes that could not be read and were left out."""
 
 _LASTING = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
