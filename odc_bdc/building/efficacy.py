@@ -195,7 +195,7 @@ def observation_key(cube: CubeSpec, geobox: GeoBox, group: Sequence[SceneRef]) -
     doc: dict[str, Any] = {
         "version": _VERSION,
         "scenes": [
-            [str(s.id), s.product, [[n, str(b), *_stamp(b.href)] for n, b in s.sources]]
+            [str(s.id), s.product, [[n, str(b), *file_stamp(b.href)] for n, b in s.sources]]
             for s in group
         ],
         "quality": [cube.quality.to_dict(), {s.product: policies[s.product] for s in group}],
@@ -205,8 +205,8 @@ def observation_key(cube: CubeSpec, geobox: GeoBox, group: Sequence[SceneRef]) -
     return json.dumps(doc, sort_keys=True)
 
 
-def _stamp(href: str) -> tuple[int, int] | tuple[()]:
-    """Give size and time of a local file."""
+def file_stamp(href: str) -> tuple[int, int] | tuple[()]:
+    """Give size and time of a local file; nothing of others, and of one that is gone."""
     parts = urlparse(href)
     if parts.scheme not in ("", "file"):
         return ()
