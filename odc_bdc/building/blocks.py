@@ -6,21 +6,21 @@ array that wants it. Whatever is not plain is left to GDAL. Pixels are the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.errors import SceneError
+from odc_bdc.indexing.archive import Member
 
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
+    from odc_bdc.files import OpenFile, SceneFile
 
 _CODECS = {"DEFLATE": "deflate_decode", "ZSTD": "zstd_decode", "LZW": "lzw_decode"}
 _PREDICTORS = {None: 1, "1": 1, "2": 2}
@@ -45,7 +45,7 @@ class BlockFile:
         1 or 2 (differences along rows).
     """
 
-    path: str
+    file: SceneFile
     dtype: np.dtype[Any]
     side: tuple[int, int]
     places: npt.NDArray[np.int64]
@@ -62,26 +62,26 @@ class BlockFile:
             If the file cannot be read or a block is broken.
         """
         (height, width), (rows, columns) = self.side, window
-        try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as e:
-            raise SceneError(f"{self.path}: cannot be read: {e.strerror}") from e
-        try:
-            for by in range(rows.start // height, -(-rows.stop // height)):
-                for bx in range(columns.start // width, -(-columns.stop // width)):
-                    ours, theirs = _shared((by * height, bx * width), self.side, window)
-                    self._block(handle, by, bx, out[ours], theirs)
-        finally:
-            os.close(handle)
+        blocks = [
+            (by, bx)
+            for by in range(rows.start // height, -(-rows.stop // height))
+            for bx in range(columns.start // width, -(-columns.stop // width))
+        ]
+        with self.file.open([tuple(self.places[block].tolist()) for block in blocks]) as opened:
+            for by, bx in blocks:
+                ours, theirs = _shared((by * height, bx * width), self.side, window)
+                self._block(opened, by, bx, out[ours], theirs)
 
-    def _block(self, handle: int, by: int, bx: int, out: npt.NDArray[Any], part: Window) -> None:
+    def _block(
+        self, opened: OpenFile, by: int, bx: int, out: npt.NDArray[Any], part: Window
+    ) -> None:
         """Decode a part of a block into an array."""
         offset, size = self.places[by, bx].tolist()
         if not size:
             out[:] = self.empty
             return
         try:
-            data = os.pread(handle, size, offset)
+            data = opened.read(offset, size)
             found = _codecs()[self.codec](data, out=self.dtype.itemsize * np.prod(self.side).item())
             stored = np.frombuffer(found, self.dtype).reshape(self.side)
             if self.predictor == 2:
@@ -91,9 +91,9 @@ class BlockFile:
                 if direct:
                     return
                 stored = target
-        except (OSError, RuntimeError, ValueError) as e:
+        except (RuntimeError, ValueError) as e:
             raise SceneError(
-                f"{self.path}: cannot be read: block {by}, {bx} is broken ({e})"
+                f"{self.file.name}: cannot be read: block {by}, {bx} is broken ({e})"
             ) from e
         out[:] = stored[part]
 
@@ -110,13 +110,15 @@ def _shared(
     return (ours[0], ours[1]), (theirs[0], theirs[1])
 
 
-def block_file(src: Any, band: int) -> BlockFile | None:
+def block_file(src: Any, band: int, file: SceneFile) -> BlockFile | None:
     """Tell where the blocks of a band lie; None if GDAL has to read it.
 
     Parameters
     ----------
     src
         The file, opened with rasterio.
+    file
+        The same, for reading it without.
     """
     structure = src.tags(ns="IMAGE_STRUCTURE")
     codec = _CODECS.get(structure.get("COMPRESSION", ""))
@@ -129,7 +131,7 @@ def block_file(src: Any, band: int) -> BlockFile | None:
         and (src.count == 1 or structure.get("INTERLEAVE") == "BAND")
         and "NBITS" not in src.tags(band, ns="IMAGE_STRUCTURE")
         and src.profile.get("tiled")
-        and _is_little_endian(src.name)
+        and _is_little_endian(file)
     )
     if not (plain and codec and predictor):
         return None
@@ -143,15 +145,14 @@ def block_file(src: Any, band: int) -> BlockFile | None:
                     src.get_tag_item(f"BLOCK_{what}_{bx}_{by}", "TIFF", bidx=band) or 0
                 )
     empty = src.nodatavals[band - 1]
-    return BlockFile(src.name, dtype, (height, width), places, empty or 0, codec, predictor)
+    return BlockFile(file, dtype, (height, width), places, empty or 0, codec, predictor)
 
 
-def _is_little_endian(path: str) -> bool:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(2) == b"II"
-    except OSError:  # it is not a local file
-        return False
+def _is_little_endian(file: SceneFile) -> bool:
+    if Member.from_href(file.href) is not None:
+        return False  # its blocks are not where it says
+    with file.open() as opened:
+        return opened.read(0, 2) == b"II"
 
 
 @cache

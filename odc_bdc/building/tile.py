@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from odc_bdc.compositing import (
     index_pixels,
     scene_order,
 )
+from odc_bdc.files import Versions, scene_files
 from odc_bdc.quality import CLEAR, NODATA
 
 if TYPE_CHECKING:
@@ -200,11 +202,13 @@ class _Tile:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
-        self.files = SourceFiles(self.geobox)
+        # Looked at once: an image is of files that stay what they are.
+        versions = Versions(scene_files(task.access), local=math.inf, remote=math.inf)
+        self.files = SourceFiles(self.geobox, versions)
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
         self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))
-        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store)
+        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store, versions)
         numbers = {source.product: self.cube.datasource(source) for source in self.cube.sources}
         first = [group[0] for group in self.passes]
         self.days = np.array([scene.datetime.timetuple().tm_yday for scene in first])

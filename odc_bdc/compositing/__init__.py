@@ -7,6 +7,7 @@ from odc_bdc.compositing.block import (
     CompositeBlock,
     Composited,
     composite_block,
+    import_function,
     observe_block,
 )
 from odc_bdc.compositing.cube import (
@@ -35,6 +36,7 @@ __all__ = [
     "dated_order",
     "efficacy",
     "harmonise",
+    "import_function",
     "index_pixels",
     "load_mask",
     "needs_classes",

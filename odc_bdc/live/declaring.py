@@ -20,7 +20,7 @@ from odc_bdc.indexing import MadeDocument, add_documents, archive
 from odc_bdc.indexing.documents import document_text
 from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.known import KnownImage, known_images
-from odc_bdc.live.documents import LiveDocuments, LiveTerms, live_documents, quality_stamp
+from odc_bdc.live.documents import LiveDocuments, LiveTerms, QualityStamps, live_documents
 from odc_bdc.live.recipe import Unreadable
 from odc_bdc.naming import cube_item_id
 from odc_bdc.planning import Plan, expected_clear
@@ -169,12 +169,12 @@ def divide_live(
         for cube in {task.cube.name for task in tasks}:
             for image in known_images(dc, cube):
                 visible.setdefault((cube, image.tile, image.start), []).append(image)
-    kept, waiting, surplus = [], [], set[KnownImage]()
+    kept, waiting, surplus, stamps = [], [], set[KnownImage](), QualityStamps()
     for task in tasks:
         images = visible.get(_place(task), [])
         found = _kept_built(task, images, replace_built)
         if found is None and all(image.live for image in images):
-            found = _kept_live(task, images, terms, quick=quick)
+            found = _kept_live(task, images, terms, stamps, quick=quick)
         if found is None:
             waiting.append(task)
             continue
@@ -193,7 +193,6 @@ def declare_cube(
     quick: bool = False,
     workers: int = 1,
     unreadable: Unreadable = "fail",
-    access: Mapping[str, str] | None = None,
     replace_built: ReplaceBuilt = "none",
     starting: Callable[[Sequence[CompositeTask]], None] = lambda _: None,
     progress: Callable[[LiveRecord], None] = lambda _: None,
@@ -220,8 +219,6 @@ def declare_cube(
     unreadable
         With scenes that cannot be read: fail, or leave them out (``skip``), now and when the image
         is read.
-    access
-        How to get at the scenes, see `odc_bdc.live.recipe.LiveRecipe`.
     replace_built
         Which built images to take the place of: none, those that are not of what the plan says now,
         or all. Their files stay.
@@ -245,7 +242,7 @@ def declare_cube(
     store = root if isinstance(root, ImageStore) else ImageStore.open(root)
     store.prepare(task.cube.name for task in tasks)
     store.remove_partial()
-    terms = LiveTerms(store, unreadable, access)
+    terms = LiveTerms(store, unreadable)
     what = divide_live(dc, tasks, terms, quick=quick, replace_built=replace_built)
     report = LiveReport()
 
@@ -341,6 +338,7 @@ class _Declaring:
     ) -> None:
         self._dc, self._terms, self._now, self._visible = dc, terms, now, visible
         self._quick, self._workers = quick, workers
+        self._stamps = QualityStamps()
 
     def run(self, tasks: Sequence[CompositeTask]) -> Iterator[LiveRecord]:
         """Declare some images."""
@@ -420,7 +418,7 @@ class _Declaring:
         stamps: list[str] = []
 
         def count(wanted: CompositeTask, _: Any) -> list[int]:
-            stamps.append(quality_stamp(wanted))
+            stamps.append(self._stamps.of(wanted))
             return count_clear(wanted, store=self._terms.store.efficacy)
 
         skip = self._terms.unreadable == "skip"
@@ -477,7 +475,7 @@ class _Declaring:
 _Counted: TypeAlias = (
     "tuple[CompositeTask, tuple[uuid.UUID, ...], Sequence[int | None] | None, str | None]"
 )
-"""A task without the scenes that cannot be read, their ids, the counts, and `quality_stamp`."""
+"""A task without the scenes that cannot be read, their ids, the counts, and that of `QualityStamps`."""
 
 
 def _kept_built(
@@ -491,7 +489,12 @@ def _kept_built(
 
 
 def _kept_live(
-    task: CompositeTask, images: Sequence[KnownImage], terms: LiveTerms, *, quick: bool
+    task: CompositeTask,
+    images: Sequence[KnownImage],
+    terms: LiveTerms,
+    stamps: QualityStamps,
+    *,
+    quick: bool,
 ) -> KnownImage | None:
     """Give the live image that stays as it is, if there is one."""
     mine = [image for image in images if image.planned == task.id and image.fingerprint]
@@ -499,7 +502,7 @@ def _kept_live(
         return None
     wanted = [terms.fingerprint(task)]
     if _needs_counts(task):
-        counted = f"{wanted[0]}.{quality_stamp(task)}"
+        counted = f"{wanted[0]}.{stamps.of(task)}"
         wanted = [counted, *wanted] if quick else [counted]
     for fingerprint in wanted:
         for image in mine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from odc_bdc.building.documents import task_properties
-from odc_bdc.building.efficacy import FOLDER, file_stamp
+from odc_bdc.building.efficacy import FOLDER
 from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.building.work import remarks
+from odc_bdc.files import Access, Versions, scene_files
 from odc_bdc.indexing import RasterFile, dataset_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 from odc_bdc.indexing.known import FINGERPRINT, LIVE_FORMAT, PLANNED
@@ -34,13 +36,12 @@ class LiveTerms:
     ----------
     store
         Root below which recipes lie.
-    unreadable, access
+    unreadable
         As of `odc_bdc.live.recipe.LiveRecipe`.
     """
 
     store: ImageStore
     unreadable: Unreadable = "fail"
-    access: Mapping[str, str] | None = None
 
     def fingerprint(self, task: CompositeTask) -> str:
         """Give a checksum of all that a live image follows from, but the counts of clear pixels."""
@@ -57,7 +58,6 @@ class LiveTerms:
             task,
             n_clear=n_clear,
             unreadable=self.unreadable,
-            access=self.access,
             knowledge=up + FOLDER if self.store.is_local else None,
         )
 
@@ -128,7 +128,7 @@ def live_documents(
     planned
         The task with the scenes that could not be read, if there were any; else the same.
     stamp
-        From `quality_stamp`, if pixels were counted.
+        From `QualityStamps`, if pixels were counted.
 
     Raises
     ------
@@ -173,19 +173,27 @@ def live_documents(
     )
 
 
-def quality_stamp(task: CompositeTask) -> str:
-    """Give a checksum of size and time of the files in which clear pixels are counted.
+class QualityStamps:
+    """Versions of the files in which clear pixels are counted; each file is looked at once."""
 
-    Files that are not on this machine's disks add nothing to it.
-    """
-    policies = {source.product: source.quality for source in task.cube.sources}
-    own = task.cube.quality_measurement.name
-    stamps = [
-        file_stamp(scene.source(band).href)
-        for scene in task.scenes
-        for band in (own, *policies[scene.product].bands[1:])
-    ]
-    return hashlib.sha256(orjson.dumps(stamps)).hexdigest()[:16]
+    def __init__(self) -> None:
+        self._versions: dict[Access, Versions] = {}
+
+    def of(self, task: CompositeTask) -> str:
+        """Give a checksum of the versions of a task's files."""
+        policies = {source.product: source.quality for source in task.cube.sources}
+        own = task.cube.quality_measurement.name
+        hrefs = [
+            scene.source(band).href
+            for scene in task.scenes
+            for band in (own, *policies[scene.product].bands[1:])
+        ]
+        if task.access not in self._versions:
+            files = scene_files(task.access)
+            self._versions[task.access] = Versions(files, local=math.inf, remote=math.inf)
+        known = self._versions[task.access].known(hrefs)
+        told = [(v.size, v.mark) if v else None for v in (known[href] for href in hrefs)]
+        return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
 
 
 def _left_out(planned: CompositeTask, task: CompositeTask) -> tuple[uuid.UUID, ...]:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +18,13 @@ from builders import (
     tasks_of,
     visible_files,
 )
-from click.testing import CliRunner
 from datacube.utils.documents import read_documents
 from eodatasets3.validate import validate_dataset
 
 from odc_bdc.building import build_cube, composite_tile
-from odc_bdc.building.pruning import Kind, find_leftovers, remove_leftover
-from odc_bdc.cli import main
-from odc_bdc.errors import DatabaseError
 from odc_bdc.function import composite_function
 from odc_bdc.live.declaring import declare_cube, unbuild_cube
-from odc_bdc.live.recipe import RECIPE_SUFFIX, read_recipe
+from odc_bdc.live.recipe import read_recipe
 from odc_bdc.planning import cube_status, plan_cube, survey_cube
 
 IMAGES = 4

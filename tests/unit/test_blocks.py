@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from odc_bdc.building.blocks import block_file
 from odc_bdc.errors import SceneError
+from odc_bdc.files import scene_files
 
 pytest.importorskip("imagecodecs")
 SHAPE = (300, 421)
@@ -43,7 +44,7 @@ def test_pixels_are_those_of_gdal(tmp_path, dtype, compress, predictor):
     path = tmp_path / "a.tif"
     write(path, random(dtype), compress=compress, predictor=predictor)
     with rasterio.open(path) as src:
-        known = block_file(src, 1)
+        known = block_file(src, 1, scene_files().get(src.name))
         out = np.empty(SHAPE, dtype)
         known.read((slice(0, 300), slice(0, 421)), out)
         np.testing.assert_array_equal(out, src.read(1))
@@ -63,7 +64,7 @@ def test_any_window(tmp_path_factory, data):
     wanted = pixels[tuple(window)]
     room = np.zeros((wanted.shape[0], wanted.shape[1] + 3), "int16")
     with rasterio.open(path) as src:
-        block_file(src, 1).read(tuple(window), room[:, 1:-2])
+        block_file(src, 1, scene_files().get(src.name)).read(tuple(window), room[:, 1:-2])
     np.testing.assert_array_equal(room[:, 1:-2], wanted)
     assert not room[:, 0].any()
     assert not room[:, -2:].any()
@@ -75,7 +76,7 @@ def test_blocks_that_are_left_out(tmp_path, nodata):
     pixels[:70, :130] = 5
     write(tmp_path / "a.tif", pixels, sparse_ok=True, nodata=nodata)
     with rasterio.open(tmp_path / "a.tif") as src:
-        known = block_file(src, 1)
+        known = block_file(src, 1, scene_files().get(src.name))
         assert (known.places[..., 1] == 0).any()
         out = np.empty(SHAPE, "int16")
         known.read((slice(0, 300), slice(0, 421)), out)
@@ -88,7 +89,7 @@ def test_a_band_of_several(tmp_path, interleave):
     pixels = random("uint16", (3, *SHAPE))
     write(tmp_path / "a.tif", pixels, interleave=interleave, predictor=2)
     with rasterio.open(tmp_path / "a.tif") as src:
-        known = block_file(src, 2)
+        known = block_file(src, 2, scene_files().get(src.name))
         if interleave == "pixel":
             assert known is None
             return
@@ -113,7 +114,7 @@ def test_what_is_not_plain_is_left_to_gdal(tmp_path, how):
     pixels = random("uint16").astype(how.pop("dtype", "uint16"))
     write(tmp_path / "a.tif", pixels & 0xFFF if "nbits" in how else pixels, **how)
     with rasterio.open(tmp_path / "a.tif") as src:
-        assert block_file(src, 1) is None
+        assert block_file(src, 1, scene_files().get(src.name)) is None
 
 
 @pytest.mark.parametrize("compress", ["DEFLATE", "ZSTD", "LZW"])
@@ -121,7 +122,7 @@ def test_a_broken_block_is_told(tmp_path, compress):
     path = tmp_path / "a.tif"
     write(path, random("int16"), compress=compress)
     with rasterio.open(path) as src:
-        known = block_file(src, 1)
+        known = block_file(src, 1, scene_files().get(src.name))
     offset, size = known.places[2, 1].tolist()
     with path.open("r+b") as file:
         file.seek(offset)
