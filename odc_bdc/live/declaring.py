@@ -475,7 +475,7 @@ class _Declaring:
 _Counted: TypeAlias = (
     "tuple[CompositeTask, tuple[uuid.UUID, ...], Sequence[int | None] | None, str | None]"
 )
-"""A task without the scenes that cannot be read, their ids, the counts, and that of `QualityStamps`."""
+"""A task without the scenes that cannot be read, their ids, the counts, and what they depend on."""
 
 
 def _kept_built(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from odc_bdc.cli.cube.build import build
+from odc_bdc.cli.cube.check import check
 from odc_bdc.cli.cube.declare import declare, unbuild
 from odc_bdc.cli.cube.overview import overview
 from odc_bdc.cli.cube.plan import plan
@@ -13,7 +14,7 @@ from odc_bdc.cli.cube.show import show
 from odc_bdc.cli.cube.status import status
 
 
-@click.group(commands=[show, plan, declare, build, unbuild, status, overview, prune])
+@click.group(commands=[show, plan, declare, build, unbuild, status, check, overview, prune])
 def cube() -> None:
     """Look at cube definitions; plan, declare and build cubes; see what there is.
 
