@@ -170,6 +170,31 @@ def composite_windows(
     return total
 
 
+def count_clear(
+    task: CompositeTask, *, threads: int = 1, store: EfficacyStore | None = None
+) -> list[int]:
+    """Count the clear pixels of each observation of a task over its tile: what orders scenes.
+
+    Only the quality is read, and the bands where scenes of one observation overlap.
+
+    Parameters
+    ----------
+    threads, store
+        As of `composite_windows`. What the store knows is not read.
+
+    Raises
+    ------
+    UnreadableSceneError
+        If a file of a scene cannot be read.
+    OSError
+        If the store cannot be written.
+    """
+    with rasterio.Env(**GDAL_OPTIONS), Tile(task, threads, store) as tile:
+        n_clear = tile.count_clear()
+        tile.known.keep()
+    return n_clear
+
+
 class Tile:
     """What all windows of a tile share, and the workers."""
 
@@ -243,13 +268,18 @@ class Tile:
         order = dated_order(self.cube.function, self._times, self._period)
         if order is not None:
             return order
+        n_clear = self.count_clear(whole)
+        return scene_order(efficacy(n_clear, self.shape[0] * self.shape[1]), self._times)
+
+    def count_clear(self, whole: Sequence[Window] | None = None) -> list[int]:
+        """Give the clear pixels of each observation over the whole tile, by its quality."""
         unknown = [i for i in range(len(self.passes)) if self.known[i].n_clear is None]
         if unknown:
-            counts = self.each(whole, lambda worker, window: worker.count_clear(window, unknown))
+            parts = list(windows(self.shape, self.window_shape())) if whole is None else whole
+            counts = self.each(parts, lambda worker, window: worker.count_clear(window, unknown))
             for i, n_clear in zip(unknown, np.sum(list(counts), axis=0).tolist(), strict=True):
                 self.known[i].n_clear = n_clear
-        n_clear = [self.known[i].n_clear for i in range(len(self.passes))]
-        return scene_order(efficacy(n_clear, self.shape[0] * self.shape[1]), self._times)
+        return [self.known[i].n_clear or 0 for i in range(len(self.passes))]
 
     def finish(self, total: Tally) -> None:
         """Keep what was learned."""

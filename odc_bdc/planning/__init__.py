@@ -3,6 +3,7 @@
 Reads the index and computes nothing.
 """
 
+from odc_bdc.planning.cloudiness import expected_clear
 from odc_bdc.planning.overviews import (
     OverviewTask,
     OverviewTile,
@@ -42,6 +43,7 @@ __all__ = [
     "State",
     "built_images",
     "cube_status",
+    "expected_clear",
     "missing_sources",
     "overview_factor",
     "overview_name",
