@@ -198,12 +198,18 @@ def count_clear(
 class Tile:
     """What all windows of a tile share, and the workers."""
 
-    def __init__(self, task: CompositeTask, threads: int, store: EfficacyStore | None) -> None:
+    def __init__(
+        self,
+        task: CompositeTask,
+        threads: int,
+        store: EfficacyStore | None,
+        versions: Versions | None = None,
+    ) -> None:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
         # Looked at once: an image is of files that stay what they are.
-        versions = Versions(scene_files(task.access), local=math.inf, remote=math.inf)
+        versions = versions or Versions(scene_files(task.access), local=math.inf, remote=math.inf)
         self.files = SourceFiles(self.geobox, versions)
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)

@@ -13,6 +13,7 @@ from odc_bdc.compositing.block import (
 )
 from odc_bdc.compositing.cube import (
     composite_cube,
+    describe_band,
     harmonise,
     index_pixels,
     load_mask,
@@ -36,6 +37,7 @@ __all__ = [
     "composite_cube",
     "convert_encoding",
     "dated_order",
+    "describe_band",
     "efficacy",
     "harmonise",
     "import_function",

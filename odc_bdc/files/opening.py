@@ -187,8 +187,13 @@ class SceneFile:
             raise replaced(self.name)
 
     @contextmanager
-    def dataset(self) -> Iterator[Any]:
+    def dataset(self, overview: int | None = None) -> Iterator[Any]:
         """Open it with rasterio; what goes wrong while it is open is told by `SceneError`.
+
+        Parameters
+        ----------
+        overview
+            Number of the overview that is meant, from 0; None for the image itself.
 
         Raises
         ------
@@ -197,7 +202,7 @@ class SceneFile:
         ReplacedFileError
             If it is of another version by now.
         """
-        opened = OpenDataset(self)
+        opened = OpenDataset(self, overview)
         try:
             with opened.reading() as src:
                 yield src
@@ -208,13 +213,19 @@ class SceneFile:
 class OpenDataset:
     """A file that is open with rasterio, as one version of it.
 
+    Parameters
+    ----------
+    overview
+        As of `SceneFile.dataset`.
+
     Raises
     ------
     SceneError
         If it cannot be opened.
     """
 
-    def __init__(self, file: SceneFile) -> None:
+    def __init__(self, file: SceneFile, overview: int | None = None) -> None:
+        how = {} if overview is None else {"overview_level": overview}
         self._file = file
         self._opener: RemoteOpener | None = None
         self._dataset: Any = None
@@ -222,11 +233,12 @@ class OpenDataset:
         remote = None if Member.from_href(file.href) else file.files.remote(file.href)
         with self.reading():
             if remote is None:
-                self._dataset = rasterio.open(_gdal_name(file.href))
+                self._dataset = rasterio.open(_gdal_name(file.href), **how)
             else:
                 self._opener = RemoteOpener(RemoteFile(*remote, file.version))
                 # GDAL keeps and shows the name.
-                self._dataset = rasterio.open(plain_href(remote[1]), opener=self._opener.open)
+                name = plain_href(remote[1])
+                self._dataset = rasterio.open(name, opener=self._opener.open, **how)
 
     @contextmanager
     def reading(self) -> Iterator[Any]:

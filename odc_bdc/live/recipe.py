@@ -29,12 +29,15 @@ from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
     from odc_bdc.building.storage import Storage
+    from odc_bdc.files import FileVersion
 
 __all__ = [
     "RECIPE_SUFFIX",
     "RECIPE_VERSION",
     "LiveRecipe",
     "parse_recipe",
+    "quality_files",
+    "quality_stamp",
     "read_recipe",
     "recipe_document",
     "recipe_text",
@@ -66,6 +69,8 @@ class LiveRecipe:
         Whether a scene that cannot be read fails the image or is left out.
     access
         How to get at the scenes, as `odc_bdc.files.Access` writes it.
+    stamp
+        `quality_stamp` of the files in which clear pixels were counted; None if it is not known.
     knowledge
         Folder (`odc_bdc.building.efficacy.EfficacyStore`) of what is known of the scenes; None if
         there is none.
@@ -83,6 +88,7 @@ class LiveRecipe:
     knowledge: str | None = None
     id: uuid.UUID | None = None
     checksum: str = ""
+    stamp: str | None = None
 
 
 def recipe_document(
@@ -92,12 +98,13 @@ def recipe_document(
     unreadable: Unreadable = "fail",
     access: Mapping[str, Mapping[str, str]] | None = None,
     knowledge: str | None = None,
+    stamp: str | None = None,
 ) -> dict[str, Any]:
     """Write the recipe of a task as a JSON document.
 
     Parameters
     ----------
-    n_clear, unreadable, access, knowledge
+    n_clear, unreadable, access, knowledge, stamp
         As of `LiveRecipe`; without `n_clear` none is known, without `access` it is the task's.
 
     Raises
@@ -114,7 +121,11 @@ def recipe_document(
             "observations"
         )
     geobox = task.geobox
-    optional = {"access": access or task.access.to_dict() or None, "knowledge": knowledge}
+    optional = {
+        "access": access or task.access.to_dict() or None,
+        "knowledge": knowledge,
+        "stamp": stamp,
+    }
     return {
         "recipe_version": RECIPE_VERSION,
         "about": _ABOUT,
@@ -139,6 +150,24 @@ def recipe_document(
         **{key: value for key, value in optional.items() if value is not None},
         "cube": _cube_document(task.cube),
     }
+
+
+def quality_files(task: CompositeTask) -> list[str]:
+    """Give the files in which clear pixels of a task are counted."""
+    policies = {source.product: source.quality for source in task.cube.sources}
+    own = task.cube.quality_measurement.name
+    return [
+        scene.source(band).href
+        for scene in task.scenes
+        for band in (own, *policies[scene.product].bands[1:])
+    ]
+
+
+def quality_stamp(task: CompositeTask, versions: Mapping[str, FileVersion | None]) -> str:
+    """Give a checksum of the versions of `quality_files`."""
+    found = (versions[href] for href in quality_files(task))
+    told = [(v.size, v.mark) if v else None for v in found]
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
 
 
 def recipe_text(document: Mapping[str, Any]) -> str:
@@ -211,6 +240,7 @@ def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
         _seen_from(where, doc.get("knowledge")),
         uuid.UUID(doc["id"]),
         hashlib.sha256(data).hexdigest(),
+        doc.get("stamp"),
     )
 
 
