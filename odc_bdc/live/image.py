@@ -257,7 +257,7 @@ class LiveImage:
                 if state is not None and state.files != files:
                     gone = [plain_href(h) for h in files if files[h] != state.files[h]]
                     _LOG.warning(
-                        "%s: %d of its files were replaced, such as %s",
+                        "%s: %d of its files have changed, such as %s",
                         self._name,
                         len(gone),
                         gone[0],
