@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
+from base64 import b64decode, b64encode
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,52 +41,114 @@ FOLDER = ".efficacy"
 CELL = 512
 """Side of the parts of a tile of which it is known by themselves whether bands have gaps."""
 
-_VERSION = 1
+_VERSION = 2
+_LARGEST = 8192
+"""Bytes of the gaps of a cell that are worth keeping; bands that differ everywhere take more."""
+
+Cell: TypeAlias = tuple[int, int]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Known:
     """What is known of one observation of a tile.
+
+    A gap is a pixel that has data in the quality band, and lacks it in some other band.
 
     Attributes
     ----------
     n_clear
         Clear pixels of the whole tile, by quality; None if they were not counted.
-    complete
-        bool (rows, columns) of cells of `CELL` pixels: where each pixel that has data in the
-        quality band has it in every band. False says nothing.
+    gaps
+        The gaps of cells of `CELL` pixels, by row and column of the cell: bits of its pixels,
+        compressed; nothing where there are none. Cells that are not in it are not known.
     """
 
-    n_clear: int | None
-    complete: npt.NDArray[np.bool_]
+    n_clear: int | None = None
+    gaps: dict[Cell, bytes] = field(default_factory=dict)
+
+    def gaps_in(self, window: Window) -> npt.NDArray[np.bool_] | None:
+        """Give the gaps of a window of the tile.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            bool (y, x). None if a cell that the window touches is not known.
+        """
+        first = [part.start // CELL for part in window]
+        counts = [-(-part.stop // CELL) - n for part, n in zip(window, first, strict=True)]
+        out = np.zeros([n * CELL for n in counts], np.bool_)
+        for y, x in product(*map(range, counts)):
+            packed = self.gaps.get((first[0] + y, first[1] + x))
+            if packed is None:
+                return None
+            if packed:
+                out[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL] = _unpacked(packed)
+        rows, columns = (
+            slice(part.start - n * CELL, part.stop - n * CELL)
+            for part, n in zip(window, first, strict=True)
+        )
+        return out[rows, columns]
+
+    def learn(
+        self, window: Window, shape: tuple[int, ...], gaps: npt.NDArray[np.bool_] | None
+    ) -> None:
+        """Note what a window tells of the cells that lie wholly in it.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns of the tile.
+        gaps
+            bool (y, x); None if there are none.
+        """
+        whole = (
+            range(-(-w.start // CELL), -(-w.stop // CELL) if w.stop == size else w.stop // CELL)
+            for w, size in zip(window, shape, strict=True)
+        )
+        for y, x in product(*whole):
+            top, left = y * CELL - window[0].start, x * CELL - window[1].start
+            part = None if gaps is None else gaps[top : top + CELL, left : left + CELL]
+            packed = b"" if part is None or not part.any() else _packed(part)
+            if len(packed) <= _LARGEST:
+                self.gaps[y, x] = packed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what a file holds."""
+        gaps = {f"{y},{x}": b64encode(g).decode("ascii") for (y, x), g in self.gaps.items()}
+        return {"n_clear": self.n_clear, "gaps": gaps}
 
     @classmethod
-    def nothing(cls, geobox: GeoBox) -> Known:
-        """Give what is known of an observation that was never looked at."""
-        return cls(None, np.zeros(tuple(-(-size // CELL) for size in geobox.shape), np.bool_))
+    def from_dict(cls, doc: Mapping[str, Any]) -> Known:
+        """Read what `to_dict` gave.
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Known)
-            and self.n_clear == other.n_clear
-            and np.array_equal(self.complete, other.complete)
-        )
+        Raises
+        ------
+        ValueError, KeyError, TypeError, AttributeError
+            If it is something else.
+        """
+        n_clear, gaps = doc["n_clear"], {}
+        if not (n_clear is None or (type(n_clear) is int and n_clear >= 0)):
+            raise ValueError(n_clear)
+        for name, text in doc["gaps"].items():
+            y, x = name.split(",")
+            gaps[int(y), int(x)] = packed = b64decode(text, validate=True)
+            if packed:
+                _unpacked(packed)
+        return cls(n_clear, gaps)
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
 
-    def is_complete(self, window: Window) -> bool:
-        """Tell whether all cells that a window touches are complete."""
-        rows, columns = (slice(w.start // CELL, -(-w.stop // CELL)) for w in window)
-        return bool(self.complete[rows, columns].all())
+def _packed(gaps: npt.NDArray[np.bool_]) -> bytes:
+    cell = np.zeros((CELL, CELL), np.bool_)
+    cell[: gaps.shape[0], : gaps.shape[1]] = gaps
+    return zlib.compress(np.packbits(cell).tobytes(), 1)
 
-    def learn(self, window: Window, shape: tuple[int, ...], *, complete: bool) -> None:
-        """Note what a window tells of the cells that lie wholly in it."""
-        if complete:
-            rows, columns = (
-                slice(-(-w.start // CELL), -(-w.stop // CELL) if w.stop == size else w.stop // CELL)
-                for w, size in zip(window, shape, strict=True)
-            )
-            self.complete[rows, columns] = True
+
+def _unpacked(packed: bytes) -> npt.NDArray[np.bool_]:
+    try:
+        bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+    except zlib.error as e:
+        raise ValueError(str(e)) from e
+    return np.unpackbits(bits).astype(np.bool_).reshape(CELL, CELL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +170,13 @@ class EfficacyStore:
         """Give the store of a folder of cubes."""
         return cls(root / FOLDER)
 
-    def get(self, key: str, geobox: GeoBox) -> Known:
+    def get(self, key: str) -> Known:
         """Give what is known, from `observation_key`."""
-        known = Known.nothing(geobox)
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             doc = json.loads(self._path(key).read_text("utf-8"))
-            bits = np.frombuffer(bytes.fromhex(doc["complete"]), np.uint8)
-            n_clear = doc["n_clear"]
-            counted = n_clear is None or (type(n_clear) is int and n_clear >= 0)
-            size = known.complete.size
-            if doc["key"] == key and counted and bits.size == -(-size // 8):
-                complete = np.unpackbits(bits, count=size).astype(np.bool_)
-                return Known(n_clear, complete.reshape(known.complete.shape))
-        return known
+            if doc["key"] == key:
+                return Known.from_dict(doc)
+        return Known()
 
     def put(self, key: str, known: Known) -> None:
         """Keep what is known.
@@ -127,11 +186,7 @@ class EfficacyStore:
         OSError
             If the file cannot be written.
         """
-        doc = {
-            "key": key,
-            "n_clear": known.n_clear,
-            "complete": np.packbits(known.complete).tobytes().hex(),
-        }
+        doc = {"key": key} | known.to_dict()
         with whole_file(self._path(key)) as stream:
             json.dump(doc, stream)
 
@@ -168,9 +223,9 @@ class TileKnowledge:
             hrefs = (b.href for group in passes for s in group for _, b in s.sources)
             stamps = versions.known(hrefs)
             self._keys = [observation_key(cube, geobox, group, stamps) for group in passes]
-        self._known = [store.get(key, geobox) for key in self._keys] if store else []
+        self._known = [store.get(key) for key in self._keys] if store else []
         self._before = deepcopy(self._known)
-        self._known = self._known or [Known.nothing(geobox) for _ in passes]
+        self._known = self._known or [Known() for _ in passes]
 
     def __getitem__(self, position: int) -> Known:
         return self._known[position]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from odc_bdc.compositing import (
     CompositeBlock,
+    classify_block,
     convert_encoding,
     load_mask,
     needs_classes,
@@ -60,9 +61,9 @@ class Look:
     classes
         uint8 (y, x), where codes alone do not say what pixels are, else None.
     codes
-        uint8 (y, x): NODATA, SEEN or CLEAR, by quality alone.
+        uint8 (y, x): NODATA, SEEN or CLEAR, by quality, and by gaps of bands where they are known.
     n_clear
-        Number of CLEAR pixels.
+        Number of CLEAR pixels by quality.
     any_seen
         Whether there is a pixel that is not NODATA.
     bands
@@ -121,7 +122,7 @@ class ObservationReader:
             margin = max(self._sources[scene.product].quality.margin for scene in group)
             classes = dilate(classes, margin)[inner]
         quality = joined.quality[inner]
-        codes = self._cube.quality.classify(quality) if classes is None else classes
+        codes = classify_block(quality, self._cube.quality) if classes is None else classes
         return Look(
             tuple(part.scene for part in parts),
             window,
@@ -166,7 +167,7 @@ class ObservationReader:
     def _codes(self, part: _Part) -> npt.NDArray[np.uint8]:
         if part.classes is not None:
             return part.classes
-        return self._cube.quality.classify(part.quality)
+        return classify_block(part.quality, self._cube.quality)
 
     def _joined(self, parts: Sequence[_Part], window: Window) -> tuple[_Part, Bands]:
         """Join scenes: later ones overwrite earlier ones where they have data in all bands."""

@@ -92,6 +92,11 @@ class SourceFile:
     blocks: BlockFile | None
     block_shape: tuple[int, int]
 
+    @property
+    def path(self) -> str:
+        """Path or address, as people are shown it."""
+        return self.file.name
+
 
 class SourceFiles:
     """The files of the scenes of a tile, each of which is described once; for all threads.
@@ -128,32 +133,35 @@ class SourceFiles:
             known = self._known.get(key)
             if known is None or known.file.version != file.version:
                 try:
-                    with file.dataset() as src:
-                        known = self._known[key] = self._described(src, file, source.band)
+                    known = self._known[key] = self._described(file, source.band)
                 except InvalidValueError as e:
                     # Of a file that is cut before its CRS.
                     raise SceneError(f"{file.name}: cannot be read: {first_line(e)}") from e
             return known
 
-    def _described(self, src: Any, file: SceneFile, band: int) -> SourceFile:
-        # Scenes share their grid, and a CRS takes a while to be compared.
-        key = src.crs, src.transform, src.shape
+    def _described(self, file: SceneFile, band: int) -> SourceFile:
+        blocks = block_file(file, band)
+        if blocks is None:
+            with file.dataset() as src:
+                # A CRS takes a while to be compared, and scenes share their grid.
+                grid = self._grid((src.crs, src.transform, src.shape), src)
+                dtype, block = np.dtype(src.dtypes[band - 1]), src.block_shapes[band - 1]
+                return SourceFile(file, band, dtype, src.nodata, src.shape, *grid, None, block)
+        key = blocks.georeference, blocks.shape
+        if key not in self._grids:
+            with file.dataset() as src:
+                self._grid(key, src)
+        grid = self._grids[key]
+        return SourceFile(
+            file, band, blocks.dtype, blocks.nodata, blocks.shape, *grid, blocks, blocks.side
+        )
+
+    def _grid(self, key: Any, src: Any) -> tuple[GeoBox, Place, Place | None]:
+        """Give where the pixels of a file lie, worked out once for all of the same key."""
         if key not in self._grids:
             grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
             self._grids[key] = *_raster(grid), _corner(grid, self.geobox)
-        raster, place, corner = self._grids[key]
-        return SourceFile(
-            file,
-            band,
-            np.dtype(src.dtypes[band - 1]),
-            src.nodata,
-            src.shape,
-            raster,
-            place,
-            corner,
-            block_file(src, band, file),
-            src.block_shapes[band - 1],
-        )
+        return self._grids[key]
 
 
 class SourceReader:

@@ -159,7 +159,7 @@ def composite_windows(
     OSError
         If the store cannot be written.
     """
-    with rasterio.Env(**GDAL_OPTIONS), _Tile(task, threads, store) as tile:
+    with rasterio.Env(**GDAL_OPTIONS), Tile(task, threads, store) as tile:
         shape = (block, block) if block else tile.window_shape()
         whole = list(windows(tile.shape, shape))
         order = tile.order(whole)
@@ -189,21 +189,27 @@ def count_clear(
     OSError
         If the store cannot be written.
     """
-    with rasterio.Env(**GDAL_OPTIONS), _Tile(task, threads, store) as tile:
+    with rasterio.Env(**GDAL_OPTIONS), Tile(task, threads, store) as tile:
         n_clear = tile.count_clear()
         tile.known.keep()
     return n_clear
 
 
-class _Tile:
+class Tile:
     """What all windows of a tile share, and the workers."""
 
-    def __init__(self, task: CompositeTask, threads: int, store: EfficacyStore | None) -> None:
+    def __init__(
+        self,
+        task: CompositeTask,
+        threads: int,
+        store: EfficacyStore | None,
+        versions: Versions | None = None,
+    ) -> None:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
         # Looked at once: an image is of files that stay what they are.
-        versions = Versions(scene_files(task.access), local=math.inf, remote=math.inf)
+        versions = versions or Versions(scene_files(task.access), local=math.inf, remote=math.inf)
         self.files = SourceFiles(self.geobox, versions)
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
@@ -217,7 +223,7 @@ class _Tile:
             [scene.datetime.replace(tzinfo=None) for scene in first], "datetime64[ns]"
         )
         self._period, self._threads = task.period, threads
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._own = threading.local()
         # It starts no thread before there is work.
         self._pool = ThreadPoolExecutor(threads)
@@ -230,12 +236,12 @@ class _Tile:
         for worker in self._workers:
             worker.close()
 
-    def each(self, whole: Iterable[Window], work: Callable[[_Worker, Window], T]) -> Iterator[T]:
+    def each(self, whole: Iterable[Window], work: Callable[[Worker, Window], T]) -> Iterator[T]:
         """Do some work for each window, in threads that have a worker each; results in order."""
 
         def run(window: Window) -> T:
             if not hasattr(self._own, "worker"):
-                self._own.worker = _Worker(self, OPEN_FILES // self._threads)
+                self._own.worker = Worker(self, OPEN_FILES // self._threads)
                 self._workers.append(self._own.worker)
             return work(self._own.worker, window)
 
@@ -245,8 +251,11 @@ class _Tile:
         for future in [self._pool.submit(run, window) for window in whole]:
             yield future.result()
 
-    def window_shape(self) -> tuple[int, int]:
-        """Give rows and columns of windows that suit the files and the memory."""
+    def window_shape(self, *, alone: bool = False) -> tuple[int, int]:
+        """Give rows and columns of windows that suit the files and the memory.
+
+        Those that are read alone, and not one after the other, are no larger than files want.
+        """
         samples = {group[0].product: group[0] for group in self.passes}
         files = []
         for scene in samples.values():
@@ -254,7 +263,8 @@ class _Tile:
                 files += [self.files.get(scene.source(m.name)) for m in self.cube.measurements]
         blocks = [file.block_shape for file in files]
         warped = any(file.corner is None for file in files)
-        wide = warped or any(source.quality.margin for source in self.cube.sources)
+        margin = any(source.quality.margin for source in self.cube.sources)
+        wide = not alone and (warped or margin)
         # Besides the bands their quality, its classes, and what is worked out from them.
         per_time = sum(np.dtype(m.dtype).itemsize for m in self.cube.measurements) + 3
         return window_shape(self.shape, blocks, per_time * len(self.passes), wide=wide)
@@ -285,12 +295,12 @@ class _Tile:
         total.bytes_read = sum(worker.bytes_read for worker in self._workers)
 
 
-class _Worker:
+class Worker:
     """Works at one window after the other; each thread has its own."""
 
-    def __init__(self, tile: _Tile, limit: int) -> None:
+    def __init__(self, tile: Tile, limit: int, reader: SourceReader | None = None) -> None:
         self._tile = tile
-        self._files = SourceReader(tile.files, limit)
+        self._files = reader or SourceReader(tile.files, limit)
         self._reader = ObservationReader(tile.cube, tile.geobox, self._files)
         self._room: dict[str, npt.NDArray[Any]] = {}
 
@@ -302,6 +312,11 @@ class _Worker:
     def bytes_read(self) -> int:
         """Bytes of all pixels that were decoded."""
         return self._files.bytes
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of the room that it keeps for the next window."""
+        return sum(array.nbytes for array in self._room.values())
 
     def count_clear(self, window: Window, positions: Sequence[int]) -> list[int]:
         """Count the pixels that the quality of some observations calls clear."""
@@ -367,11 +382,13 @@ class _Decoded:
     """The observations of a window that are decoded, in the order in which they were."""
 
     def __init__(
-        self, tile: _Tile, reader: ObservationReader, looks: Sequence[Look], stacks: Bands
+        self, tile: Tile, reader: ObservationReader, looks: Sequence[Look], stacks: Bands
     ) -> None:
         self._tile, self._reader, self._looks, self._stacks = tile, reader, looks, stacks
         self._has_data: dict[int, npt.NDArray[np.bool_]] = {}
         self.positions: list[int] = []
+        # Of which observations `codes` tells what all bands would.
+        self._exact = [self._correct(i) for i in range(len(looks))]
 
     def choose(self, order: npt.NDArray[np.intp]) -> None:
         """Decode what the function looks at, and what must be decoded to be counted."""
@@ -381,7 +398,7 @@ class _Decoded:
             try_in_order(tile.cube, looks, tried, self._data_of)
         for i, look in enumerate(looks):
             looked_at = tile.strategy == "all" or (tile.strategy == "clear" and look.n_clear)
-            if looked_at or (tile.counted and look.any_seen and not self._is_complete(i)):
+            if looked_at or (tile.counted and look.any_seen and not self._exact[i]):
                 self._decode(i)
 
     def bands(self) -> Bands:
@@ -414,22 +431,28 @@ class _Decoded:
                     image[name] += counts & (image[name] < _COUNT_LIMIT)
 
     def learn(self, totalob: npt.NDArray[np.uint8]) -> None:
-        """Find out in which observations the bands have no gaps."""
+        """Find out where the bands of observations have gaps."""
         tile = self._tile
-        open_ = [i for i in self.positions if not self._is_complete(i)]
+        open_ = [i for i in self.positions if not self._exact[i]]
         if not (tile.known.is_kept and tile.counted and open_):
             return
         seen = np.zeros(totalob.shape, np.int64)
         for i in self.positions:
             seen += self._looks[i].codes != NODATA
-        all_complete = np.array_equal(np.minimum(seen, _COUNT_LIMIT), totalob)
+        complete = np.array_equal(np.minimum(seen, _COUNT_LIMIT), totalob)
         for i in open_:
             look = self._looks[i]
-            complete = all_complete or np.array_equal(self._data_of(i), look.codes != NODATA)
-            tile.known[i].learn(look.window, tile.shape, complete=complete)
+            gaps = None if complete else (look.codes != NODATA) & ~self._data_of(i)
+            tile.known[i].learn(look.window, tile.shape, gaps)
 
-    def _is_complete(self, position: int) -> bool:
-        return self._tile.known[position].is_complete(self._looks[position].window)
+    def _correct(self, position: int) -> bool:
+        """Take known gaps from what quality shows; tell if nothing is unknown."""
+        look = self._looks[position]
+        gaps = self._tile.known[position].gaps_in(look.window)
+        if gaps is not None and gaps.any():
+            look.codes = np.where(gaps, np.uint8(NODATA), look.codes)
+            look.any_seen = bool((look.codes != NODATA).any())
+        return gaps is not None
 
     def _data_of(self, position: int) -> npt.NDArray[np.bool_]:
         """Decode an observation, and tell where it has data."""
@@ -440,7 +463,7 @@ class _Decoded:
             bands = {name: stack[k] for name, stack in self._stacks.items()}
             self._has_data[position] = (
                 look.codes != NODATA
-                if self._is_complete(position)
+                if self._exact[position]
                 else self._reader.has_data(look, bands)
             )
         return self._has_data[position]

@@ -6,12 +6,14 @@ Nothing here knows datacube, a database or a clock.
 from odc_bdc.compositing.block import (
     CompositeBlock,
     Composited,
+    classify_block,
     composite_block,
     import_function,
     observe_block,
 )
 from odc_bdc.compositing.cube import (
     composite_cube,
+    describe_band,
     harmonise,
     index_pixels,
     load_mask,
@@ -29,11 +31,13 @@ __all__ = [
     "COMPOSITE_VERSION",
     "CompositeBlock",
     "Composited",
+    "classify_block",
     "composite",
     "composite_block",
     "composite_cube",
     "convert_encoding",
     "dated_order",
+    "describe_band",
     "efficacy",
     "harmonise",
     "import_function",

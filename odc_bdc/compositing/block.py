@@ -162,6 +162,27 @@ def observe_block(
     return kernels.observe(codes, table, list(bands.values()), nodata, threads=threads)
 
 
+def classify_block(quality: npt.NDArray[Any], policy: QualityPolicy) -> npt.NDArray[np.uint8]:
+    """Say what each pixel is by its quality band: `QualityPolicy.classify`, by a kernel.
+
+    Parameters
+    ----------
+    quality
+        Integer array (y, x).
+    policy
+        One without a saturation band.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (y, x): NODATA, SEEN or CLEAR.
+    """
+    if quality.dtype.itemsize > 2:
+        return policy.classify(quality)
+    one: npt.NDArray[np.uint8] = kernels.classify([quality], policy.table(quality.dtype))[0]
+    return one
+
+
 def quality_codes(
     quality: Stack, classes: Stack | None, policy: QualityPolicy
 ) -> tuple[Stack, npt.NDArray[np.uint8]]:

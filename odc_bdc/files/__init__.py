@@ -7,10 +7,11 @@ bytes of both.
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule, read_access
 from odc_bdc.files.opening import OpenDataset, OpenFile, SceneFile, SceneFiles, scene_files
 from odc_bdc.files.remote import plain_href
-from odc_bdc.files.version import FileVersion, Versions
+from odc_bdc.files.version import LOCAL_INTERVAL, FileVersion, Versions
 
 __all__ = [
     "ACCESS_VARIABLE",
+    "LOCAL_INTERVAL",
     "Access",
     "AccessRule",
     "FileVersion",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from odc_bdc.files.access import Access
 from odc_bdc.files.remote import (
     PATIENCE,
     RemoteFile,
-    RemoteStream,
+    RemoteOpener,
     Servers,
     plain_href,
     replaced,
@@ -40,8 +41,8 @@ _UNKNOWN = FileVersion(0, "")
 class OpenFile(Protocol):
     """A file of one version that is open."""
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Give some bytes; those beyond the end are left out."""
+    def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Give some bytes, until others are read; those beyond the end are left out."""
 
 
 class SceneFiles:
@@ -126,7 +127,7 @@ class SceneFile:
         return plain_href(_gdal_name(self.href))
 
     @contextmanager
-    def open(self, places: Sequence[tuple[int, int]] = ()) -> Iterator[OpenFile]:
+    def open(self, places: Iterable[Sequence[int]] = ()) -> Iterator[OpenFile]:
         """Open it, unless it is a member of an archive, to read bytes of it.
 
         Parameters
@@ -145,22 +146,54 @@ class SceneFile:
         if remote is not None:
             yield RemoteFile(*remote, self.version, places)
             return
+        with self._handle() as handle:
+            yield _LocalFile(handle, self)
+
+    @contextmanager
+    def stream(self) -> Iterator[Any]:
+        """Open it as a binary file that can be read anywhere.
+
+        Raises
+        ------
+        SceneError, ReplacedFileError
+            As `open`.
+        """
+        remote = self.files.remote(self.href)
+        if remote is None:
+            with self._handle() as handle, open(handle, "rb", closefd=False) as file:
+                yield file
+            return
+        opener = RemoteOpener(RemoteFile(*remote, self.version))
+        yield opener.open("test")
+        if opener.fault is not None:
+            raise opener.fault
+
+    @contextmanager
+    def _handle(self) -> Iterator[int]:
         try:
             handle = os.open(_gdal_name(self.href), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as e:
             raise _unreadable(self.href, e) from e
         try:
-            file = _LocalFile(handle, self)
-            file.check()
-            yield file
+            self._check(handle)
+            yield handle
             # Somebody may have written into it meanwhile.
-            file.check()
+            self._check(handle)
         finally:
             os.close(handle)
 
+    def _check(self, handle: int) -> None:
+        if FileVersion.of_status(os.fstat(handle)) != self.version:
+            raise replaced(self.name)
+
     @contextmanager
-    def dataset(self) -> Iterator[Any]:
+    def dataset(self, overview: int | None = None) -> Iterator[Any]:
         """Open it with rasterio; what goes wrong while it is open is told by `SceneError`.
+
+        Parameters
+        ----------
+        overview
+            Number of the overview that is meant, from 0; None for the image itself.
 
         Raises
         ------
@@ -169,7 +202,7 @@ class SceneFile:
         ReplacedFileError
             If it is of another version by now.
         """
-        opened = OpenDataset(self)
+        opened = OpenDataset(self, overview)
         try:
             with opened.reading() as src:
                 yield src
@@ -180,27 +213,32 @@ class SceneFile:
 class OpenDataset:
     """A file that is open with rasterio, as one version of it.
 
+    Parameters
+    ----------
+    overview
+        As of `SceneFile.dataset`.
+
     Raises
     ------
     SceneError
         If it cannot be opened.
     """
 
-    def __init__(self, file: SceneFile) -> None:
+    def __init__(self, file: SceneFile, overview: int | None = None) -> None:
+        how = {} if overview is None else {"overview_level": overview}
         self._file = file
-        self._stream: RemoteStream | None = None
+        self._opener: RemoteOpener | None = None
         self._dataset: Any = None
-        remote = file.files.remote(file.href)
         # Archives elsewhere are left to GDAL.
-        is_stream = remote is not None and Member.from_href(file.href) is None
-        if remote is not None and is_stream:
-            self._stream = RemoteStream(RemoteFile(*remote, file.version))
+        remote = None if Member.from_href(file.href) else file.files.remote(file.href)
         with self.reading():
-            if self._stream is None:
-                self._dataset = rasterio.open(_gdal_name(file.href))
+            if remote is None:
+                self._dataset = rasterio.open(_gdal_name(file.href), **how)
             else:
+                self._opener = RemoteOpener(RemoteFile(*remote, file.version))
                 # GDAL keeps and shows the name.
-                self._dataset = rasterio.open(file.name, opener=lambda *_: self._stream)
+                name = plain_href(remote[1])
+                self._dataset = rasterio.open(name, opener=self._opener.open, **how)
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -227,9 +265,9 @@ class OpenDataset:
 
     def _check(self) -> None:
         file = self._file
-        if self._stream is not None:
-            if self._stream.fault is not None:
-                raise self._stream.fault
+        if self._opener is not None:
+            if self._opener.fault is not None:
+                raise self._opener.fault
         elif file.files.is_local(file.href) and file.files.version(file.href) != file.version:
             raise replaced(file.href)
 
@@ -238,15 +276,22 @@ class _LocalFile:
     def __init__(self, handle: int, file: SceneFile) -> None:
         self._handle, self._file = handle, file
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> memoryview:
+        room = _room(size)
         try:
-            return os.pread(self._handle, size, offset)
+            return room[: os.preadv(self._handle, [room], offset)]
         except OSError as e:
             raise _unreadable(self._file.href, e) from e
 
-    def check(self) -> None:
-        if FileVersion.of_status(os.fstat(self._handle)) != self._file.version:
-            raise replaced(self._file.name)
+
+_own = threading.local()
+
+
+def _room(size: int) -> memoryview:
+    """Give memory of this thread; it is used again and again."""
+    if len(getattr(_own, "room", b"")) < size:
+        _own.room = bytearray(size)
+    return memoryview(_own.room)[:size]
 
 
 @cache

@@ -7,12 +7,13 @@ told in bounded time.
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from odc_bdc.compositing import import_function
 from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError, first_line
@@ -22,7 +23,7 @@ from odc_bdc.indexing.sources.files import access_advice, asked, file_system
 from odc_bdc.indexing.sources.web import Part, Patience, Web, WebError, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 PATIENCE = Patience(tries=3, pause=0.5, longest=10.0, timeout=20.0)
 """With servers of pixels, for which somebody is waiting."""
@@ -178,9 +179,9 @@ class RemoteFile:
         servers: Servers,
         href: str,
         version: FileVersion,
-        places: Sequence[tuple[int, int]] = (),
+        places: Iterable[Sequence[int]] = (),
     ) -> None:
-        self._servers, self._href, self.version = servers, href, version
+        self._servers, self.href, self.version = servers, href, version
         self._held: list[tuple[int, bytes]] = []
         spans = _merged(places)
         if len(spans) > 1:
@@ -200,23 +201,24 @@ class RemoteFile:
         ReplacedFileError
             If the file is of another version by now.
         """
+        stop = min(offset + size, self.version.size)
         for start, part in self._held:
-            if start <= offset and offset + size <= start + len(part):
-                return part[offset - start : offset - start + size]
-        return self._fetched(offset, offset + size)
+            if start <= offset and stop <= start + len(part):
+                return part[offset - start : stop - start]
+        return self._fetched(offset, stop)
 
     def _fetched(self, start: int, stop: int) -> bytes:
         stop = min(stop, self.version.size)
         if start >= stop:
             return b""
-        part = self._servers.part(self._href, start, stop)
+        part = self._servers.part(self.href, start, stop)
         if FileVersion(part.size, part.mark) != self.version:
-            raise replaced(self._href)
+            raise replaced(self.href)
         return part.content
 
 
-class RemoteStream:
-    """A remote file as GDAL wants one: with a position, and some of it kept.
+class RemoteOpener:
+    """Opens a remote file for GDAL, and keeps some of it.
 
     Attributes
     ----------
@@ -229,47 +231,36 @@ class RemoteStream:
 
     def __init__(self, file: RemoteFile) -> None:
         self._file = file
-        self._at = 0
         self._pages: dict[int, bytes] = {}
+        self.size = file.version.size
         self.fault: OdcBdcError | None = None
-        self.closed = False
 
-    def __enter__(self) -> Self:
-        return self
+    def open(self, name: str, mode: str = "rb") -> io.BufferedIOBase:
+        """Open it, as rasterio asks for it.
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        Raises
+        ------
+        FileNotFoundError
+            If another file is meant: GDAL looks for some beside it.
+        """
+        # The first name is what rasterio tries an opener with.
+        if name not in {"test", plain_href(self._file.href)} or mode != "rb":
+            raise FileNotFoundError(name)
+        return _Stream(self)
 
-    def close(self) -> None:
-        """Let go of what is kept."""
-        self._pages.clear()
-        self.closed = True
-
-    def tell(self) -> int:
-        """Give the position."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.version.size}
-        self._at = start[whence] + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        """Read on from the position; nothing, once there is a `fault`."""
-        left = max(0, self._file.version.size - self._at)
-        wanted = left if size < 0 else min(size, left)
+    def read(self, at: int, size: int) -> bytes:
+        """Give some bytes; nothing, once there is a `fault`."""
+        wanted = min(size, self.size - at)
         try:
-            found = self._read(wanted) if wanted and not self.fault else b""
+            return self._read(at, wanted) if wanted > 0 and not self.fault else b""
         except OdcBdcError as e:
-            self.fault, found = e, b""
-        self._at += len(found)
-        return found
+            self.fault = e
+            return b""
 
-    def _read(self, size: int) -> bytes:
-        first, last = self._at // self._PAGE, (self._at + size - 1) // self._PAGE
+    def _read(self, at: int, size: int) -> bytes:
+        first, last = at // self._PAGE, (at + size - 1) // self._PAGE
         if last - first >= self._KEPT:
-            return self._file.read(self._at, size)
+            return self._file.read(at, size)
         missing = [n for n in range(first, last + 1) if n not in self._pages]
         if missing:
             start, stop = missing[0] * self._PAGE, (missing[-1] + 1) * self._PAGE
@@ -279,8 +270,36 @@ class RemoteStream:
         text = b"".join(self._pages[n] for n in range(first, last + 1))
         while len(self._pages) > self._KEPT:
             del self._pages[next(iter(self._pages))]
-        start = self._at - first * self._PAGE
+        start = at - first * self._PAGE
         return text[start : start + size]
+
+
+class _Stream(io.BufferedIOBase):
+    """A remote file with a position."""
+
+    def __init__(self, opener: RemoteOpener) -> None:
+        super().__init__()
+        self._opener, self._at = opener, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._opener.size}
+        self._at = starts[whence] + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = self._opener.size if size is None or size < 0 else size
+        found = self._opener.read(self._at, wanted)
+        self._at += len(found)
+        return found
 
 
 def replaced(href: str) -> ReplacedFileError:
@@ -303,10 +322,10 @@ def plain_href(href: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _merged(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(places: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     """Join parts that lie near each other; give the first byte of each and that after its last."""
     spans: list[tuple[int, int]] = []
-    for offset, size in sorted(place for place in places if place[1]):
+    for offset, size in sorted((offset, size) for offset, size in places if size):
         stop = offset + size
         if spans and offset - spans[-1][1] <= _NEAR and stop - spans[-1][0] <= _LONGEST:
             spans[-1] = spans[-1][0], max(stop, spans[-1][1])

@@ -12,7 +12,7 @@ from odc_bdc.errors import SceneError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from odc_bdc.files.opening import SceneFile, SceneFiles
 
@@ -60,6 +60,8 @@ class Versions:
         Seconds for which a version is believed; infinite to look once.
     clock
         Gives seconds.
+    known
+        Versions that somebody has just looked at, by path or address.
     """
 
     def __init__(
@@ -69,11 +71,14 @@ class Versions:
         local: float = LOCAL_INTERVAL,
         remote: float = REMOTE_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        known: Mapping[str, FileVersion] | None = None,
     ) -> None:
         self._files, self._clock = files, clock
         self._interval = {True: local, False: remote}
         self._known: dict[str, tuple[float, FileVersion]] = {}
         self._lock = Lock()
+        for href, version in (known or {}).items():
+            self._keep(href, version)
 
     def get(self, href: str) -> FileVersion:
         """Give the version of a file.
@@ -83,15 +88,11 @@ class Versions:
         SceneError
             If there is no such file, or it cannot be asked.
         """
-        now = self._clock()
         known = self._known.get(href)
-        if known is not None and known[0] > now:
+        if known is not None and known[0] > self._clock():
             return known[1]
         version = self._files.version(href)
-        with self._lock:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[href] = now + self._interval[self._files.is_local(href)], version
+        self._keep(href, version)
         return version
 
     def file(self, href: str) -> SceneFile:
@@ -124,6 +125,13 @@ class Versions:
         with self._lock:
             for href in hrefs:
                 self._known.pop(href, None)
+
+    def _keep(self, href: str, version: FileVersion) -> None:
+        until = self._clock() + self._interval[self._files.is_local(href)]
+        with self._lock:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[href] = until, version
 
     def _tried(self, href: str) -> FileVersion | None:
         try:

@@ -21,7 +21,14 @@ from odc_bdc.files import Access, Versions, scene_files
 from odc_bdc.indexing import RasterFile, dataset_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 from odc_bdc.indexing.known import FINGERPRINT, LIVE_FORMAT, PLANNED
-from odc_bdc.live.recipe import RECIPE_SUFFIX, Unreadable, recipe_document, recipe_text
+from odc_bdc.live.recipe import (
+    RECIPE_SUFFIX,
+    Unreadable,
+    quality_files,
+    quality_stamp,
+    recipe_document,
+    recipe_text,
+)
 from odc_bdc.naming import dataset_id, period_folder
 
 if TYPE_CHECKING:
@@ -62,7 +69,10 @@ class LiveTerms:
         return self.recipe(task)[1]
 
     def recipe(
-        self, task: CompositeTask, n_clear: Sequence[int | None] | None = None
+        self,
+        task: CompositeTask,
+        n_clear: Sequence[int | None] | None = None,
+        stamp: str | None = None,
     ) -> tuple[str, str]:
         """Give the text of a task's recipe, and its fingerprint."""
         # From the folder of a recipe, so that the root can be moved with all that is in it.
@@ -77,7 +87,7 @@ class LiveTerms:
         if n_clear is not None:
             for observation, count in zip(document["observations"], n_clear, strict=True):
                 observation["n_clear"] = count
-            text = recipe_text(document)
+            text = recipe_text(document if stamp is None else {**document, "stamp": stamp})
         return text, fingerprint
 
     def folder(self, task: CompositeTask, live_id: uuid.UUID) -> str:
@@ -154,7 +164,7 @@ def live_documents(
     InvalidValueError
         If the cube was changed so that it has no YAML form.
     """
-    recipe, fingerprint = terms.recipe(task, n_clear)
+    recipe, fingerprint = terms.recipe(task, n_clear, stamp)
     fingerprint = ".".join(part for part in (fingerprint, stamp) if part)
     counts = orjson.dumps(n_clear).decode()
     live_id = dataset_id("live", str(task.id), fingerprint, counts)
@@ -197,19 +207,10 @@ class QualityStamps:
 
     def of(self, task: CompositeTask) -> str:
         """Give a checksum of the versions of a task's files."""
-        policies = {source.product: source.quality for source in task.cube.sources}
-        own = task.cube.quality_measurement.name
-        hrefs = [
-            scene.source(band).href
-            for scene in task.scenes
-            for band in (own, *policies[scene.product].bands[1:])
-        ]
         if task.access not in self._versions:
             files = scene_files(task.access)
             self._versions[task.access] = Versions(files, local=math.inf, remote=math.inf)
-        known = self._versions[task.access].known(hrefs)
-        told = [(v.size, v.mark) if v else None for v in (known[href] for href in hrefs)]
-        return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
+        return quality_stamp(task, self._versions[task.access].known(quality_files(task)))
 
 
 def _left_out(planned: CompositeTask, task: CompositeTask) -> tuple[uuid.UUID, ...]:

@@ -20,7 +20,7 @@ from odc_bdc.planning.footprints import (
     tiles_with_scenes,
 )
 from odc_bdc.planning.scenes import begin, scene_ref
-from odc_bdc.planning.task import CompositeTask, SceneRef
+from odc_bdc.planning.task import CompositeTask, SceneRef, time_and_name
 from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class _Survey:
                     scenes.append(scene_ref(dataset, cube, source, encodings))
                     places.append(footprint(dataset.metadata_doc))
         areas = areas_in(cube.grid.odc_crs, places)
-        order = sorted(range(len(scenes)), key=lambda i: _time_and_name(scenes[i]))
+        order = sorted(range(len(scenes)), key=lambda i: time_and_name(scenes[i]))
         return [scenes[i] for i in order], areas[order]
 
     def _encodings(self, source: Source) -> dict[str, Encoding]:
@@ -289,8 +289,3 @@ def _area(cube: CubeSpec, tiles: Iterable[str]) -> Geometry:
 
 def _count(scenes: int) -> str:
     return "1 scene" if scenes == 1 else f"{scenes} scenes"
-
-
-def _time_and_name(scene: SceneRef) -> tuple[datetime, str, str]:
-    """Give what the scenes of a task are sorted by."""
-    return scene.datetime, scene.label, str(scene.id)

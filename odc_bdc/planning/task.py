@@ -141,3 +141,8 @@ class CompositeTask:
             "shape": list(self.geobox.shape),
             "scenes": [scene.label for scene in self.scenes],
         }
+
+
+def time_and_name(scene: SceneRef) -> tuple[datetime, str, str]:
+    """Give what the scenes of a task are sorted by."""
+    return scene.datetime, scene.label, str(scene.id)

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +201,13 @@ def against_peers(items: list[pystac.Item], side: int, rounds: int, folder: Path
             masked = np.where(good & (band != NODATA), band, np.float32(np.nan))
             bn.nanmedian(masked, axis=0)
 
-    def lazy() -> None:
+    def lazy(**how: Any) -> None:
         chunks = {"x": 512, "y": 512}
         ds = odc_stac.load(items, bands=names, geobox=task.geobox, chunks=chunks)
         good = ds[MED.quality.band] == CLEAR
-        ds[BANDS].where(good & (ds[BANDS] != NODATA)).median("time").compute()
+        ds[BANDS].where(good & (ds[BANDS] != NODATA)).median("time").compute(**how)
 
-    def stacked() -> None:
+    def stacked(**how: Any) -> None:
         box = task.geobox.boundingbox
         stack = stackstac.stack(
             copies,
@@ -219,26 +220,34 @@ def against_peers(items: list[pystac.Item], side: int, rounds: int, folder: Path
         )
         good = stack.sel(band=MED.quality.band) == CLEAR
         bands = stack.sel(band=BANDS)
-        bands.where(good & (bands != NODATA)).median("time").compute()
+        bands.where(good & (bands != NODATA)).median("time").compute(**how)
 
     runs: dict[str, Callable[[], object]] = {"odc_bdc": build(task)}
     if odc_stac and bn:
         runs["odc.stac.load, bottleneck"] = eager
+    with_dask = {}
     if odc_stac:
-        runs["odc.stac.load with dask, xarray median"] = lazy
+        with_dask["odc.stac.load with dask, xarray median"] = lazy
     if stackstac:
         copies = labelled(items, folder)
-        runs["stackstac with dask, xarray median"] = stacked
+        with_dask["stackstac with dask, xarray median"] = stacked
     build(task)()  # compile
-    slow = tuple(name for name in runs if "dask" in name)
     xr = importlib.import_module("xarray")
+    distributed = importlib.import_module("distributed")
     # xarray as it comes: bottleneck is here for a row of its own.
     with (
         warnings.catch_warnings(),
+        # What notebooks begin with. Its processes do not count among the seconds of cores.
+        distributed.Client(
+            n_workers=THREADS, threads_per_worker=1, dashboard_address=None, set_as_default=False
+        ) as client,
         xr.set_options(use_bottleneck=False, use_numbagg=False),
         dask.config.set(scheduler="threads", num_workers=THREADS),
     ):
         warnings.simplefilter("ignore")  # of pixels that are never clear, and of peers
+        runs |= with_dask
+        runs |= {f"{n}, Client": partial(run, scheduler=client) for n, run in with_dask.items()}
+        slow = tuple(name for name in runs if "dask" in name)
         seconds = take_turns(runs, rounds, slow)
     show(f"read and MED, {len(items)} scenes of {side} x {side}, 4 bands", seconds, "odc_bdc")
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_tasks import (
     CLEAR,
     CLOUD,
@@ -239,11 +241,49 @@ def test_counts_take_all_bands_once(tmp_path):
     assert_same(composite_tile(task, store=store, block=20), wanted)
 
 
-def test_gaps_are_looked_at_each_time(scenes, tmp_path):
-    task = task_of(cube_of("LCF"), scenes)
-    store = EfficacyStore.below(tmp_path)
-    first, again = (composite_windows(task, drop, store=store) for _ in range(2))
-    assert again.blocks_read == first.blocks_read
+@pytest.mark.parametrize("function", ["LCF", "MEDSTK", "IDT", "MED"])
+def test_gaps_are_looked_at_once(scenes, tmp_path, function):
+    """Where bands have gaps that quality does not show, these are kept and taken off the counts."""
+    task, store = task_of(cube_of(function), scenes), EfficacyStore.below(tmp_path)
+    wanted = composed(task)
+    first = composite_windows(task, drop, store=store)
+    known = [store.get(kept.observation_key(task.cube, task.geobox, g)) for g in task.observations]
+    assert any(packed for k in known for packed in k.gaps.values())
+    again = composite_windows(task, drop, store=store)
+    assert again.blocks_read <= first.blocks_read
+    assert (again.seen, again.clear) == (first.seen, first.clear)
+    for block in (None, 17):
+        assert_same(composite_tile(task, store=store, block=block), wanted)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_any_gaps_of_any_window(data):
+    shape = (kept.CELL + 70, 2 * kept.CELL)
+    gaps = np.zeros(shape, bool)
+    for _ in range(data.draw(st.integers(0, 3))):
+        y, x = (data.draw(st.integers(0, size - 1)) for size in shape)
+        gaps[y : y + 40, x : x + 300] = True
+    known = kept.Known()
+    for rows in (slice(0, kept.CELL), slice(kept.CELL, shape[0])):
+        window = rows, slice(0, shape[1])
+        known.learn(window, shape, gaps[window])
+    known = kept.Known.from_dict(json.loads(json.dumps(known.to_dict())))
+    window = []
+    for size in shape:
+        start = data.draw(st.integers(0, size - 1))
+        window.append(slice(start, data.draw(st.integers(start + 1, size))))
+    np.testing.assert_array_equal(known.gaps_in(tuple(window)), gaps[tuple(window)])
+
+
+def test_only_whole_cells_are_learned_and_no_large_gaps():
+    shape, known = (2 * kept.CELL, 2 * kept.CELL), kept.Known()
+    known.learn((slice(0, kept.CELL), slice(1, 2 * kept.CELL)), shape, None)
+    assert list(known.gaps) == [(0, 1)]
+    noise = np.random.default_rng(0).random((kept.CELL, kept.CELL)) < 0.5
+    known.learn((slice(0, kept.CELL), slice(0, kept.CELL)), shape, noise)
+    assert known.gaps_in((slice(0, 9), slice(0, 9))) is None
+    assert not known.gaps_in((slice(0, 9), slice(kept.CELL, kept.CELL + 9))).any()
 
 
 class TestStore:
@@ -256,14 +296,14 @@ class TestStore:
         hrefs = [b.href for s in task.scenes for _, b in s.sources]
         stamps = Versions(scene_files()).known(hrefs)
         keys = [kept.observation_key(task.cube, task.geobox, g, stamps) for g in task.observations]
-        return [store.get(key, task.geobox) for key in keys]
+        return [store.get(key) for key in keys]
 
     def test_efficacy_is_that_of_the_whole_tile(self, task, tmp_path):
         composite_tile(task, store=EfficacyStore.below(tmp_path))
         clear = [np.count_nonzero(pixels_of(s, "CMASK") == CLEAR) for s in task.scenes]
         known = self.known(task, tmp_path)
         assert [k.n_clear for k in known] == clear
-        assert all(k.complete.all() for k in known)
+        assert all(k.gaps == {(0, 0): b""} for k in known)
 
     def test_known_efficacy_spares_a_look(self, task, tmp_path):
         store = EfficacyStore.below(tmp_path)
@@ -272,14 +312,17 @@ class TestStore:
         quality = 3 * np.prod(SHAPE)
         assert tally.bytes_read == quality + 4 * 2 * np.prod(SHAPE)
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', "null", '{"n_clear": "x"}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", '{"key": 1}', "null", '{"n_clear": "x"}', "GAPS"]
+    )
     def test_broken_files_are_made_anew(self, task, tmp_path, text):
         store = EfficacyStore.below(tmp_path)
         wanted = composite_tile(task, store=store)
         files = list(store.folder.rglob("*.json"))
         assert len(files) == 3
         for path in files:
-            path.write_text(text, "utf-8")
+            doc = json.loads(path.read_text("utf-8")) | {"gaps": {"0,0": "AAAA"}}
+            path.write_text(json.dumps(doc) if text == "GAPS" else text, "utf-8")
         assert [k.n_clear for k in self.known(task, tmp_path)] == [None] * 3
         assert_same(composite_tile(task, store=store), wanted)
         assert None not in [k.n_clear for k in self.known(task, tmp_path)]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -368,6 +368,15 @@ def test_clear_pixels_of_each_time_are_counted(given_scenes, wide):
     np.testing.assert_array_equal(kernels.count_clear(quality, table), wanted)
     if len(quality):
         np.testing.assert_array_equal(kernels.count_clear(list(quality), table), wanted)
+
+
+@some
+@given(given_scenes=scenes(), wide=st.booleans())
+def test_classes_are_those_of_the_policy(given_scenes, wide):
+    quality = given_scenes[2].astype(np.uint16 if wide else np.uint8)
+    for policy in (CMASK, replace(CMASK, clear=(0, 3, 127, 200), nodata=None)):
+        found = kernels.classify(quality, policy.table(quality.dtype))
+        np.testing.assert_array_equal(found, policy.classify(quality))
 
 
 def test_more_bands_than_a_kernel_takes_at_once():

@@ -18,6 +18,7 @@ at these positions, `of_time` what belongs to a time (day of the year, number of
 ================ ==================================================
 `observe`        masks, and numbers of observations
 `count_clear`    of each time, by the quality band alone
+`classify`       what each pixel is, by the quality band alone
 `composites`     several composites in one pass
 `median`         `percentiles`, `mean`, `minimum`, `maximum`,
                  `value_range`, `std`, `count`
@@ -49,7 +50,7 @@ from odc_bdc.compositing.kernels.moments import (
     std,
     value_range,
 )
-from odc_bdc.compositing.kernels.observing import Observed, count_clear, observe
+from odc_bdc.compositing.kernels.observing import Observed, classify, count_clear, observe
 from odc_bdc.compositing.kernels.onepass import Composites, composites
 from odc_bdc.compositing.kernels.ordering import median, percentiles
 from odc_bdc.compositing.kernels.picking import best, first, gather, of_time
@@ -62,6 +63,7 @@ __all__ = [
     "Observed",
     "Stack",
     "best",
+    "classify",
     "composites",
     "count",
     "count_clear",

@@ -126,6 +126,30 @@ def count_clear(quality: npt.ArrayLike, table: npt.NDArray[np.uint8]) -> npt.NDA
     return out
 
 
+def classify(quality: npt.ArrayLike, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Say what each pixel is by its quality: 0 nodata, 1 seen, 2 clear.
+
+    Parameters
+    ----------
+    quality, table
+        As of `observe`.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (time, y, x).
+
+    Raises
+    ------
+    InvalidValueError
+        As of `observe`.
+    """
+    codes, meaning = quality_codes(quality, table)
+    out = np.empty((codes.shape[0], codes.pixels), np.uint8)
+    _classify(codes.table, meaning, out)
+    return out.reshape(codes.shape)
+
+
 def quality_codes(
     quality: npt.ArrayLike, table: npt.NDArray[np.uint8]
 ) -> tuple[Images, tuple[npt.NDArray[Any], ...]]:
@@ -258,3 +282,17 @@ def _count_clear(quality: Any, meaning: Any, pixels: int, out: Any) -> None:
             for x in range(n):
                 clear += code[x] >> 1
             out[t] += clear
+
+
+# quality: table of Images, meaning -> out (T, N) uint8
+@kernel
+def _classify(quality: Any, meaning: Any, out: Any) -> None:
+    addresses, like = quality
+    for t in range(out.shape[0]):
+        for p in range(0, out.shape[1], STRIP):
+            n = min(STRIP, out.shape[1] - p)
+            row = out[t, p : p + n]
+            decode(pixels_at(addresses[t], like, p, n), meaning, row)
+            for x in range(n):
+                # Bits of clear and seen: clear is 3 or 2.
+                row[x] = min(row[x], 2)

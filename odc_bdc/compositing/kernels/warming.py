@@ -10,7 +10,7 @@ import numpy as np
 
 from odc_bdc.compositing.kernels.geometric import geomedian
 from odc_bdc.compositing.kernels.moments import maximum, mean, std, value_range
-from odc_bdc.compositing.kernels.observing import observe
+from odc_bdc.compositing.kernels.observing import classify, observe
 from odc_bdc.compositing.kernels.onepass import composites
 from odc_bdc.compositing.kernels.ordering import median, percentiles
 from odc_bdc.compositing.kernels.picking import best, first, gather
@@ -71,4 +71,5 @@ def _onepass(dtype: str, quality: str) -> None:
     band, codes = np.ones((2, 1, 1), dtype), np.ones((2, 1, 1), quality)
     table = np.full(256**codes.dtype.itemsize, 2, np.uint8)
     observe(codes, table, [band], [None])
+    classify(codes, table)
     composites(codes, table, [band], [None], median="trunc", mean="half_even", order=[0, 1])
