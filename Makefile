@@ -61,6 +61,7 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python tests/benchmarks/building.py
 	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
 	$(BIN)/python -W ignore tests/benchmarks/many.py
+	$(BIN)/python -W ignore tests/benchmarks/live_declare.py
 	$(BIN)/python -W ignore tests/benchmarks/services.py
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others

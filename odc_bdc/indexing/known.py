@@ -76,10 +76,15 @@ FROM {datasets} d JOIN {products} p ON p.id = d.{product}
 WHERE p.name = :name
 """
 _SEEN = """
-SELECT d.id, d.metadata -> 'properties' ->> 'eo:cloud_cover',
-       d.metadata -> 'grid_spatial' -> 'projection'
-FROM {datasets} d
-WHERE d.id = ANY(CAST(:ids AS uuid[]))
+SELECT id, cloud_cover, place ->> 'spatial_reference', place ->> 'valid_data',
+       place -> 'geo_ref_points'
+FROM (
+    SELECT d.id, d.metadata -> 'properties' ->> 'eo:cloud_cover' AS cloud_cover,
+        d.metadata -> 'grid_spatial' -> 'projection' AS place
+    FROM {datasets} d
+    WHERE d.id = ANY(CAST(:ids AS uuid[]))
+    OFFSET 0
+) AS known
 """
 _DERIVED = """
 SELECT l.{source}, d.id, p.name
@@ -170,18 +175,24 @@ class SeenScene:
     ----------
     cloud_cover
         Per cent of the scene; None if nobody said.
-    projection
-        Where it lies, as its document has it in ``grid_spatial``.
+    crs
+        Of where it lies.
+    valid_data
+        That as GeoJSON; None if only its corners are told.
+    corners
+        As documents have them in ``geo_ref_points``.
     """
 
     cloud_cover: float | None
-    projection: Mapping[str, Any]
+    crs: str
+    valid_data: str | None
+    corners: Mapping[str, Any]
 
 
 def seen_scenes(dc: Datacube, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, SeenScene]:
     """Give what the index tells of some scenes, in one query."""
     rows = _ask(dc, _SEEN, ids=[str(i) for i in ids])
-    return {i: SeenScene(None if cc is None else float(cc), place) for i, cc, place in rows}
+    return {i: SeenScene(None if cc is None else float(cc), *place) for i, cc, *place in rows}
 
 
 @dataclass(frozen=True, slots=True)

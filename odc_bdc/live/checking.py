@@ -39,15 +39,12 @@ class DeclaredImage:
         First day of its period.
     recipe
         Address of its recipe.
-    fingerprint
-        What it was declared with.
     """
 
     id: uuid.UUID
     tile: str
     start: date
     recipe: str
-    fingerprint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +110,7 @@ def declared_images(
             # All measurements are in one file.
             path = next(iter(one.paths), "")
             recipe = uri_resolve(one.uri, path) if one.uri else path
-            found.append(
-                DeclaredImage(image.id, image.tile, image.start, recipe, image.fingerprint)
-            )
+            found.append(DeclaredImage(image.id, image.tile, image.start, recipe))
     return sorted(found, key=lambda image: (image.tile, image.start, str(image.id)))
 
 
@@ -186,8 +181,7 @@ def _outdated(
     image: DeclaredImage, recipe: LiveRecipe, stamps: QualityStamps
 ) -> Iterator[LiveFault]:
     """Tell if files in which clear pixels were counted are not those of then."""
-    _, _, counted = (image.fingerprint or "").partition(".")
-    if counted and counted != stamps.of(recipe.task):
+    if recipe.stamp is not None and recipe.stamp != stamps.of(recipe.task):
         reason = "files of its scenes were replaced since their clear pixels were counted"
         cure = "`odc-bdc cube declare` counts them anew"
         yield LiveFault(image.recipe, reason, cure, (image.id,))

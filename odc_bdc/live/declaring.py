@@ -430,7 +430,7 @@ class _Declaring:
 
     def _publish(self, documents: LiveDocuments, folder: Path) -> MadeDocument | str:
         """Make the files of an image visible, both at once; give what is to be indexed."""
-        storage = self._terms.store.storage
+        storage = self._terms.storage
         texts = {
             documents.recipe_name: documents.recipe,
             documents.document_name: document_text(documents.document),
@@ -438,14 +438,14 @@ class _Declaring:
         folder.mkdir()
         for name, text in texts.items():
             (folder / name).write_text(text, "utf-8")
-        path = f"{documents.folder}/{documents.document_name}"
+        uri = f"{self._terms.place}/{documents.folder}/{documents.document_name}"
         if storage.publish(folder, documents.folder, last=documents.document_name):
-            return MadeDocument(storage.uri(path), documents.document)
+            return MadeDocument(uri, documents.document)
         # Another run has published the same, maybe at another time; somebody may have removed some.
         for name, text in texts.items():
             if not storage.exists(f"{documents.folder}/{name}"):
                 storage.write(f"{documents.folder}/{name}", text)
-        return storage.uri(path)
+        return uri
 
     def _refused(self, error: OSError) -> Fault:
         """Say why nothing can be written."""

@@ -7,12 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from odc_bdc.building.documents import task_properties
 from odc_bdc.building.efficacy import FOLDER
+from odc_bdc.building.storage import Storage
 from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.building.work import remarks
 from odc_bdc.files import Access, Versions, scene_files
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from odc_bdc.planning import CompositeTask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LiveTerms:
     """Where and how live images are declared, apart from their tasks.
 
@@ -47,30 +49,46 @@ class LiveTerms:
         As of `odc_bdc.live.recipe.LiveRecipe`.
     """
 
+    # No slots: what follows from the fields is worked out once, when it is first asked for.
+
     store: ImageStore
     unreadable: Unreadable = "fail"
 
+    @cached_property
+    def storage(self) -> Storage:
+        """The files below the root."""
+        return self.store.storage
+
+    @cached_property
+    def place(self) -> str:
+        """Address of the root, as an index has it."""
+        return self.storage.uri("").rstrip("/")
+
     def fingerprint(self, task: CompositeTask) -> str:
         """Give a checksum of all that a live image follows from, but the counts of clear pixels."""
-        place = self.store.storage.uri("").encode()
-        return hashlib.sha256(place + recipe_text(self.recipe(task)).encode()).hexdigest()
+        return self.recipe(task)[1]
 
     def recipe(
         self,
         task: CompositeTask,
         n_clear: Sequence[int | None] | None = None,
         stamp: str | None = None,
-    ) -> dict[str, Any]:
-        """Give the recipe of a task."""
+    ) -> tuple[str, str]:
+        """Give the text of a task's recipe, and its fingerprint."""
         # From the folder of a recipe, so that the root can be moved with all that is in it.
         up = "../" * (_FOLDER.count("/") + 1)
-        return recipe_document(
+        document = recipe_document(
             task,
-            n_clear=n_clear,
             unreadable=self.unreadable,
             knowledge=up + FOLDER if self.store.is_local else None,
-            stamp=stamp,
         )
+        text = recipe_text(document)
+        fingerprint = hashlib.sha256(f"{self.place}\n{text}".encode()).hexdigest()
+        if n_clear is not None:
+            for observation, count in zip(document["observations"], n_clear, strict=True):
+                observation["n_clear"] = count
+            text = recipe_text(document if stamp is None else {**document, "stamp": stamp})
+        return text, fingerprint
 
     def folder(self, task: CompositeTask, live_id: uuid.UUID) -> str:
         """Give where the files of a live image belong, relative to the root."""
@@ -88,7 +106,7 @@ class LiveTerms:
 
     def is_written(self, task: CompositeTask, live_id: uuid.UUID) -> bool:
         """Tell whether recipe and document of a live image are there."""
-        return all(self.store.storage.exists(path) for path in self.files(task, live_id))
+        return all(self.storage.exists(path) for path in self.files(task, live_id))
 
 
 _FOLDER = f"{LIVE_FOLDER}/{{cube}}/{{tile}}/{{period}}/{{id8}}"
@@ -146,8 +164,8 @@ def live_documents(
     InvalidValueError
         If the cube was changed so that it has no YAML form.
     """
-    recipe = recipe_text(terms.recipe(task, n_clear, stamp))
-    fingerprint = ".".join(part for part in (terms.fingerprint(task), stamp) if part)
+    recipe, fingerprint = terms.recipe(task, n_clear, stamp)
+    fingerprint = ".".join(part for part in (fingerprint, stamp) if part)
     counts = orjson.dumps(n_clear).decode()
     live_id = dataset_id("live", str(task.id), fingerprint, counts)
     recipe_path, document_path = terms.files(task, live_id)
@@ -158,10 +176,7 @@ def live_documents(
         dataset_id=live_id,
         product=cube.name,
         label=terms.store.layout.item_id(task),
-        files={
-            m.name: RasterFile(name, shape, transform, str(geobox.crs), m.dtype, m.missing)
-            for m in cube.outputs
-        },
+        files={"": RasterFile(name, shape, transform, str(geobox.crs), None, None)},
         properties={
             **task_properties(task, processed),
             "odc:file_format": LIVE_FORMAT,

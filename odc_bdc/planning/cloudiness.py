@@ -9,8 +9,8 @@ import numpy as np
 import shapely
 
 from odc_bdc.indexing.faults import database_refusals
-from odc_bdc.indexing.known import seen_scenes
-from odc_bdc.planning.footprints import areas_in, footprint
+from odc_bdc.indexing.known import SeenScene, seen_scenes
+from odc_bdc.planning.footprints import Footprint, areas_in, footprint
 
 if TYPE_CHECKING:
     import uuid
@@ -41,10 +41,7 @@ def expected_clear(dc: Datacube, tasks: Sequence[CompositeTask]) -> list[tuple[i
         If the index cannot be read.
     """
     seen = seen_scenes(dc, {scene.id for task in tasks for scene in task.scenes})
-    places = {
-        i: footprint({"id": i, "grid_spatial": {"projection": one.projection}})
-        for i, one in seen.items()
-    }
+    places = dict(zip(seen, _footprints(seen), strict=True))
     covers = {i: one.cloud_cover for i, one in seen.items()}
     areas: dict[str, Mapping[uuid.UUID, shapely.Geometry]] = {}
     for task in tasks:
@@ -53,6 +50,20 @@ def expected_clear(dc: Datacube, tasks: Sequence[CompositeTask]) -> list[tuple[i
             projected = areas_in(crs, list(places.values()))
             areas[str(crs)] = dict(zip(places, projected, strict=True))
     return [_of_task(task, areas[str(task.cube.grid.odc_crs)], covers) for task in tasks]
+
+
+def _footprints(seen: Mapping[uuid.UUID, SeenScene]) -> list[Footprint]:
+    # All geometries are made at once: one by one takes most of the time.
+    told = shapely.from_geojson([one.valid_data for one in seen.values()])
+    found = []
+    for (scene, one), area in zip(seen.items(), told, strict=True):
+        if area is None:
+            projection = {"spatial_reference": one.crs, "geo_ref_points": one.corners}
+            document = {"id": scene, "grid_spatial": {"projection": projection}}
+            found.append(footprint(document))
+        else:
+            found.append(Footprint(one.crs, area))
+    return found
 
 
 def _of_task(

@@ -1,4 +1,4 @@
-"""Live images are declared, built and unbuilt: one of a tile and period is visible at any moment."""
+"""Live images are declared, built and unbuilt: one of each tile and period is visible always."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from eodatasets3.validate import validate_dataset
 from odc_bdc.building import ImageStore, build_cube, composite_tile
 from odc_bdc.building.pruning import Kind, find_leftovers, remove_leftover
 from odc_bdc.cli import main
+from odc_bdc.cube import find_cube
 from odc_bdc.errors import DatabaseError
-from odc_bdc.function import composite_function
+from odc_bdc.indexing import add_products
+from odc_bdc.indexing.known import derived_datasets
 from odc_bdc.live.checking import check_live, declared_images
 from odc_bdc.live.declaring import declare_cube, unbuild_cube
 from odc_bdc.live.recipe import RECIPE_SUFFIX, read_recipe
@@ -133,8 +135,9 @@ def test_images_are_declared_once(clean, tmp_path):
         }
         assert doc["lineage"]["scenes"] == [str(scene.id) for scene in task.scenes]
         assert (Path(recipe.knowledge) / ".").is_dir()
-        source = task.scenes[0].id
-        assert dataset.id in {d.id for d in clean.index.datasets.get_derived(source)}
+        derived = derived_datasets(clean, [scene.id for scene in task.scenes])
+        assert all(dataset.id in of for of in derived.values())
+        assert len(derived) == len(task.scenes)
     files, ids = visible_files(tmp_path), indexed_images(clean)
     again = declare(clean, tmp_path)
     assert again.to_dict() == {"declared": 0, "unchanged": IMAGES, "archived": 0, "failed": 0}
@@ -241,11 +244,14 @@ def test_quick_declarations_give_way_to_exact_ones(clean, tmp_path):
 
 def test_functions_without_an_order_read_nothing(clean, tmp_path, monkeypatch):
     monkeypatch.setattr("odc_bdc.live.declaring.count_clear", None)
-    dated = cube().patch(function=composite_function("MEDSTK"))
-    tasks = plan_cube(clean, dated, *SPAN)
-    declare(clean, tmp_path, tasks)
-    for dataset in visible(clean).values():
+    median = find_cube("CB4_64_16D_MED_v1").patch(extent=cube().extent)
+    add_products(clean, [median.to_product()])
+    declare(clean, tmp_path, plan_cube(clean, median, *SPAN))
+    found = list(clean.index.datasets.search(product=median.name))
+    assert len(found) == IMAGES
+    for dataset in found:
         assert set(recipe_of(dataset).n_clear) == {None}
+    clean.index.datasets.purge([d.id for d in found], allow_delete_active=True)
 
 
 def damaged(scenes, tmp_path, task):
