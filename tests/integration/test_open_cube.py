@@ -10,6 +10,7 @@ import dask
 import numpy as np
 import pystac
 import pytest
+import xarray as xr
 from builders import CUBE, SPAN, cube, fill, make_small_scenes, tasks_of
 from odc.geo.geobox import GeoBox
 
@@ -116,13 +117,17 @@ def test_an_area_over_several_tiles_is_put_together(items, images):
     # In degrees: all of it is in, and little more.
     bbox = around.geographic_extent.boundingbox.bbox
     wide = odc_bdc.open_cube(cube(), items, bbox=bbox, time=SPAN, measurements="NDVI")
-    part = wide.sel(x=opened.x, y=opened.y, method="nearest", tolerance=1)
-    np.testing.assert_array_equal(part["NDVI"].isel(time=0).values, pixels[: part.y.size])
+    one, other = (ds["NDVI"].isel(time=0).compute() for ds in (wide, opened))
+    one, other = (band.assign_coords(x=band.x.round(3), y=band.y.round(3)) for band in (one, other))
+    one, other = xr.align(one, other, join="inner")
+    # What lies outside of the tiles is in no area.
+    assert one.size > 0.9 * other.size > 0.8 * pixels.size
+    np.testing.assert_array_equal(one.values, other.values)
 
 
-def test_it_is_lazy_and_its_graph_can_go_to_processes(items, images, monkeypatch):
+def test_it_is_lazy_and_its_graph_can_go_to_processes(items, images):
     opened = odc_bdc.open_cube(cube(), items, time=SPAN, measurements=["BAND13"])
-    tile, start = min(images)
+    _, start = min(images)
     one = opened["BAND13"].sel(time=str(start))
     assert dask.is_dask_collection(one)
     (found,) = dask.compute(one, scheduler="processes", num_workers=1)
