@@ -10,12 +10,13 @@ SERVE ?= 1
 SCENES ?=
 PORT ?= 8000
 SEED ?= 1
+DURATION ?= 300
 
-.PHONY: help setup demo test kills fuzz lint format docs bench lock clean
+.PHONY: help setup demo test kills fuzz live-load lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(READY)  ## virtual environment with all that is locked
 
@@ -66,6 +67,9 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)
+
+live-load: $(READY)  ## 8 clients ask for live WMTS tiles for 5 minutes; DURATION=N for N seconds
+	$(BIN)/python -W ignore tests/clients/live_load.py --seconds $(DURATION)
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from answers import Answered, pixels, read_report
 from builders import CLOCK, RECIPE, SPAN
+from live_load import bounded, put_load
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 from test_bad_requests import path_of, version_of
@@ -151,6 +152,13 @@ def bands(body):
         return dict(zip(src.descriptions, src.read(), strict=True))
 
 
+def loaded(place):
+    """Load the first period, as this process sees the scenes."""
+    day = place.tasks[0].period.start
+    found = [d for d in place.dc.index.datasets.search(product=CUBE) if d.time.begin.date() == day]
+    return place.dc.load(datasets=found, like=geobox(place), group_by="solar_day").isel(time=0)
+
+
 def test_a_live_layer_serves_what_the_built_one_serves(place, ask):
     asked = requests(place)
     live = {name: ask(path_of(query), query) for name, query in asked.items()}
@@ -160,11 +168,7 @@ def test_a_live_layer_serves_what_the_built_one_serves(place, ask):
         assert pixels(live[name].body)[3].mean() > 25, name
     # What is shown is what was computed: no blank tile is the same as another blank one.
     found = bands(live["coverage"].body)
-    data = place.dc.load(
-        product=CUBE,
-        time=asked["coverage"]["time"],
-        like=geobox(place),
-    ).isel(time=0)
+    data = loaded(place)
     for name, band in found.items():
         np.testing.assert_array_equal(band, data[name].values, err_msg=name)
     assert (found["BAND15"] != -9999).mean() > 0.5
@@ -247,7 +251,7 @@ def test_a_scene_that_is_replaced_under_the_server_is_shown(place, ask):
         new.replace(path)
         time.sleep(1.2)
         after = bands(ask("wcs", query).body)
-        data = place.dc.load(product=CUBE, time=query["time"], like=geobox(place)).isel(time=0)
+        data = loaded(place)
         changed = {n for n in before if not np.array_equal(before[n], after[n])}
         assert {"BAND15"} <= changed
         for name, band in after.items():
@@ -282,3 +286,11 @@ def test_layers_without_a_reader_are_told_at_the_start(place, monkeypatch):
 
 def test_the_reader_is_found_in_this_installation():
     assert live_layers.has_live_reader()
+
+
+def test_clients_at_once_get_tiles_without_an_error(place):
+    load = put_load(place.server, place.tasks, clients=8, seconds=10)
+    assert load.faults == []
+    assert len(load.seconds) > 8
+    assert load.blank < len(load.seconds)
+    assert bounded(load)

@@ -120,6 +120,19 @@ def test_a_server_that_wants_a_token_gets_it_from_the_environment(server, monkey
     assert SECRET not in recipe_text(recipe_document(remote))
 
 
+def test_the_command_line_takes_rules_from_a_file(tmp_path):
+    from odc_bdc.cli.cube._options import _access
+
+    assert _access({}) is None
+    path = tmp_path / "access.yaml"
+    path.write_text("https://host.example/: {token: ODC_BDC_OF_A_TEST}", "utf-8")
+    assert _access({"ODC_BDC_ACCESS": str(path)}) == Access.from_dict(
+        {"https://host.example/": {"token": "ODC_BDC_OF_A_TEST"}}
+    )
+    with pytest.raises(InvalidValueError, match="none.yaml: cannot be read"):
+        _access({"ODC_BDC_ACCESS": str(tmp_path / "none.yaml")})
+
+
 @pytest.mark.parametrize(
     ("fault", "message"), [(404, "404"), (500, "500"), ("silent", "no answer"), (403, "403")]
 )
