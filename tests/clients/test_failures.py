@@ -142,7 +142,7 @@ def test_a_restart_of_the_database_is_survived(own_server):
             client.join()
     failed = [told for told in statuses if told[-1] != 200]
     assert {seen for *_, seen in failed} == {(503, "30", True)}
-    # Who asks before it goes and is answered after, or asks while it is away, may fail; nobody else.
+    # Who asks while it is away, or waits for an answer when it goes, may fail; nobody else.
     assert all(begun <= up and down <= ended for begun, ended, _ in failed)
 
 
