@@ -30,8 +30,8 @@ def expected_clear(dc: Datacube, tasks: Sequence[CompositeTask]) -> list[tuple[i
     Returns
     -------
     list of tuple
-        In the order of `tasks`, numbers in the order of their observations; None where a scene does
-        not tell its cloud cover.
+        In the order of `tasks`, numbers in the order of their observations; None where a scene
+        does not tell its cloud cover, or is not in the index any more.
 
     Raises
     ------
@@ -73,11 +73,13 @@ def _of_task(
 ) -> tuple[int | None, ...]:
     rows, columns = task.geobox.shape
     tile = shapely.box(*task.geobox.boundingbox.bbox)
-    shared = shapely.area(shapely.intersection([areas[s.id] for s in task.scenes], tile))
+    # A scene may have left the index since it was planned.
+    found_areas = [areas.get(scene.id) for scene in task.scenes]
+    shared = shapely.area(shapely.intersection(found_areas, tile))
     shares = dict(zip((s.id for s in task.scenes), shared / tile.area, strict=True))
     found: list[int | None] = []
     for group in task.observations:
-        told = [(shares[s.id], covers[s.id]) for s in group]
+        told = [(shares[s.id], covers.get(s.id)) for s in group]
         clear = [share * (1 - cover / 100) for share, cover in told if cover is not None]
         whole = len(clear) == len(told)
         found.append(round(float(np.clip(sum(clear), 0, 1)) * rows * columns) if whole else None)
