@@ -11,6 +11,11 @@ SCENES ?=
 PORT ?= 8000
 SEED ?= 1
 DURATION ?= 300
+# Each process that runs tests has a PostgreSQL and a map server of its own.
+AT_ONCE ?= logical
+
+# Where it is set, each of the many programs that are started compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test kills fuzz live-load lint format docs bench lock clean
 .DEFAULT_GOAL := help
