@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from odc_bdc.cube import CubeSpec, find_cube
     from odc_bdc.errors import OdcBdcError
     from odc_bdc.grid import bdc_grid, find_grid
+    from odc_bdc.live.opened import open_cube
     from odc_bdc.quality import QualityPolicy
     from odc_bdc.timeline import Period, Timeline
 
@@ -32,6 +33,7 @@ __all__ = [
     "find_cube",
     "find_grid",
     "harmonise",
+    "open_cube",
 ]
 
 _HOMES = {
@@ -46,6 +48,7 @@ _HOMES = {
     "find_cube": "cube",
     "find_grid": "grid",
     "harmonise": "compositing",
+    "open_cube": "live.opened",
 }
 
 

@@ -29,6 +29,10 @@ class SceneError(OdcBdcError, OSError):
     """A scene or one of its files cannot be used; the message names it and the reason."""
 
 
+class ReplacedFileError(SceneError):
+    """A file was replaced while it was read; reading anew gives all of the new one."""
+
+
 class UnreadableSceneError(SceneError):
     """A file of a scene cannot be read; an image may be made without the scene.
 

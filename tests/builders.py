@@ -14,6 +14,7 @@ from odc_bdc import database
 from odc_bdc.building import build_cube
 from odc_bdc.cube import find_cube
 from odc_bdc.indexing import add_products, find_recipe, index_collection
+from odc_bdc.live.declaring import declare_cube
 from odc_bdc.planning import plan_cube
 from odc_bdc.product import product_document
 from odc_bdc.scenes import demo_extent, make_scenes
@@ -53,6 +54,13 @@ def build(home, root, *, quiet=True, **options):
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
     with database.open_datacube(database.find_index(Path(home), environ={})) as dc:
         return build_cube(dc, tasks_of(dc), Path(root), now=CLOCK, **options)
+
+
+def declare(home, root, **options):
+    """Declare the cube with the index of a home."""
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+    with database.open_datacube(database.find_index(Path(home), environ={})) as dc:
+        return declare_cube(dc, tasks_of(dc), Path(root), now=CLOCK, **options)
 
 
 def build_and_tell(home, root, told, **options):

@@ -4,7 +4,7 @@ from odc_bdc.building.build import Division, build_cube, divide_tasks
 from odc_bdc.building.layout import Layout
 from odc_bdc.building.report import BuildReport, FailedTask, TaskRecord
 from odc_bdc.building.store import ImageStore
-from odc_bdc.building.tile import composite_tile
+from odc_bdc.building.tile import composite_tile, count_clear
 from odc_bdc.building.work import BuiltImage, build_task
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "build_cube",
     "build_task",
     "composite_tile",
+    "count_clear",
     "divide_tasks",
 ]

@@ -7,9 +7,7 @@ Whatever is not plain is left to GDAL. Pixels are the same.
 
 from __future__ import annotations
 
-import os
 import struct
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.errors import SceneError
+from odc_bdc.indexing.archive import Member
 
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
+    from odc_bdc.files import OpenFile, SceneFile
 
 # Numbers of TIFF's tag Compression; of DEFLATE there are two.
 _CODECS = {8: "deflate_decode", 32946: "deflate_decode", 50000: "zstd_decode", 5: "lzw_decode"}
@@ -55,7 +55,7 @@ class BlockFile:
         The tags that say where the pixels lie, as they stand in the file: equal ones mean the same.
     """
 
-    path: str
+    file: SceneFile
     dtype: np.dtype[Any]
     nodata: float | None
     shape: tuple[int, int]
@@ -72,29 +72,30 @@ class BlockFile:
         ------
         SceneError
             If the file cannot be read or a block is broken.
+        ReplacedFileError
+            If it is another file by now.
         """
         (height, width), (rows, columns) = self.side, window
-        try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as e:
-            raise SceneError(f"{self.path}: cannot be read: {e.strerror}") from e
-        try:
-            for by in range(rows.start // height, -(-rows.stop // height)):
-                for bx in range(columns.start // width, -(-columns.stop // width)):
-                    ours, theirs = _shared((by * height, bx * width), self.side, window)
-                    self._block(handle, by, bx, out[ours], theirs)
-        finally:
-            os.close(handle)
+        blocks = [
+            (by, bx)
+            for by in range(rows.start // height, -(-rows.stop // height))
+            for bx in range(columns.start // width, -(-columns.stop // width))
+        ]
+        with self.file.open(self.places[by, bx].tolist() for by, bx in blocks) as opened:
+            for by, bx in blocks:
+                ours, theirs = _shared((by * height, bx * width), self.side, window)
+                self._block(opened, by, bx, out[ours], theirs)
 
-    def _block(self, handle: int, by: int, bx: int, out: npt.NDArray[Any], part: Window) -> None:
+    def _block(
+        self, opened: OpenFile, by: int, bx: int, out: npt.NDArray[Any], part: Window
+    ) -> None:
         """Decode a part of a block into an array."""
         offset, size = self.places[by, bx].tolist()
         if not size:
             out[:] = self.nodata or 0
             return
         try:
-            data = _room(size)
-            data = data[: os.preadv(handle, [data], offset)]
+            data = opened.read(offset, size)
             found = _codecs()[self.codec](data, out=self.dtype.itemsize * np.prod(self.side).item())
             stored = np.frombuffer(found, self.dtype).reshape(self.side)
             if self.predictor == 2:
@@ -104,21 +105,11 @@ class BlockFile:
                 if direct:
                     return
                 stored = target
-        except (OSError, RuntimeError, ValueError) as e:
+        except (RuntimeError, ValueError) as e:
             raise SceneError(
-                f"{self.path}: cannot be read: block {by}, {bx} is broken ({e})"
+                f"{self.file.name}: cannot be read: block {by}, {bx} is broken ({e})"
             ) from e
         out[:] = stored[part]
-
-
-_own = threading.local()
-
-
-def _room(size: int) -> memoryview:
-    """Give memory of this thread for a compressed block; it is used again and again."""
-    if len(getattr(_own, "room", b"")) < size:
-        _own.room = bytearray(size)
-    return memoryview(_own.room)[:size]
 
 
 def _shared(
@@ -133,23 +124,24 @@ def _shared(
     return (ours[0], ours[1]), (theirs[0], theirs[1])
 
 
-def block_file(path: str, band: int) -> BlockFile | None:
+def block_file(file: SceneFile, band: int) -> BlockFile | None:
     """Tell where the blocks of a band lie; None if GDAL has to read it.
 
-    Files that are broken or not local are left to GDAL too, which says what is wrong.
+    Files that are broken are left to GDAL too, which says what is wrong.
     """
     tifffile = _tifffile()
-    if tifffile is None:
+    # Of a file in an archive, blocks are not where it says.
+    if tifffile is None or Member.from_href(file.href):
         return None
     try:
-        with tifffile.TiffFile(path, _multifile=False) as file:
-            little = file.byteorder == "<"
-            return _described(path, band, file.pages.first) if little else None
+        with file.stream() as stream, tifffile.TiffFile(stream, _multifile=False) as tiff:
+            little = tiff.byteorder == "<"
+            return _described(file, band, tiff.pages.first) if little else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error):
         return None
 
 
-def _described(path: str, band: int, page: Any) -> BlockFile | None:
+def _described(file: SceneFile, band: int, page: Any) -> BlockFile | None:
     """Describe a band of a page of tifffile's, if it is plain."""
     codec, dtype = _CODECS.get(int(page.compression)), page.dtype
     separate = page.planarconfig == _SEPARATE
@@ -176,7 +168,7 @@ def _described(path: str, band: int, page: Any) -> BlockFile | None:
     if not any(georeference):  # GDAL may know more, from a file beside
         return None
     return BlockFile(
-        path,
+        file,
         dtype.newbyteorder("="),
         None if nodata is None else float(nodata),
         (page.imagelength, page.imagewidth),

@@ -171,7 +171,8 @@ def divide_tasks(
     done, written, waiting = [], [], []
     for task in tasks:
         images = visible.get(_place(task), {})
-        made = next((image for image in images.values() if image.planned == task.id), None)
+        built = (image for image in images.values() if not image.live)
+        made = next((image for image in built if image.planned == task.id), None)
         if store.is_written(task):
             if images.keys() == {task.id}:
                 done.append((task, task.id))

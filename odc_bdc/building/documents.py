@@ -81,17 +81,24 @@ def image_properties(
     processed
         Time of processing.
     """
-    seen, clear, cube = summary.seen, summary.clear, task.cube
+    seen, clear = summary.seen, summary.clear
+    return {
+        **task_properties(task, processed),
+        "eo:cloud_cover": _percent(seen - clear, seen, none=100.0),
+        "odc_bdc:valid_percent": _percent(seen, summary.pixels),
+        "odc_bdc:clear_percent": _percent(clear, summary.pixels),
+    }
+
+
+def task_properties(task: CompositeTask, processed: datetime) -> dict[str, Any]:
+    """Give the properties of an EO3 document that follow from a task alone."""
     properties = {
         **period_properties(task.period, processed),
         "odc:region_code": task.tile_id,
         "odc:product_family": "cube",
-        "eo:cloud_cover": _percent(seen - clear, seen, none=100.0),
         "eo:platform": task.platform,
-        "eo:instrument": cube.instrument,
-        "eo:gsd": cube.resolution,
-        "odc_bdc:valid_percent": _percent(seen, summary.pixels),
-        "odc_bdc:clear_percent": _percent(clear, summary.pixels),
+        "eo:instrument": task.cube.instrument,
+        "eo:gsd": task.cube.resolution,
         "odc_bdc:scenes": len(task.scenes),
         "odc_bdc:observations": len(task.observations),
         "processing:level": "L3",

@@ -14,15 +14,15 @@ import zlib
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import numpy.typing as npt
 
+from odc_bdc.files import Versions, plain_href, scene_files
 from odc_bdc.indexing.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from odc_bdc.cog import Window
     from odc_bdc.cube import CubeSpec
-    from odc_bdc.planning import SceneRef
+    from odc_bdc.files import FileVersion
+    from odc_bdc.planning import BandSource, SceneRef
 
 FOLDER = ".efficacy"
 """Below the folder of the cubes."""
@@ -203,6 +204,8 @@ class TileKnowledge:
         The observations, each of one scene or several.
     store
         None: nothing is known, and nothing is kept.
+    versions
+        Of the files of the scenes.
     """
 
     def __init__(
@@ -211,9 +214,15 @@ class TileKnowledge:
         geobox: GeoBox,
         passes: Sequence[Sequence[SceneRef]],
         store: EfficacyStore | None,
+        versions: Versions | None = None,
     ) -> None:
         self._store = store
-        self._keys = [observation_key(cube, geobox, group) for group in passes] if store else []
+        self._keys = []
+        if store:
+            versions = versions or Versions(scene_files())
+            hrefs = (b.href for group in passes for s in group for _, b in s.sources)
+            stamps = versions.known(hrefs)
+            self._keys = [observation_key(cube, geobox, group, stamps) for group in passes]
         self._known = [store.get(key) for key in self._keys] if store else []
         self._before = deepcopy(self._known)
         self._known = self._known or [Known() for _ in passes]
@@ -240,18 +249,23 @@ class TileKnowledge:
                     self._store.put(key, known)
 
 
-def observation_key(cube: CubeSpec, geobox: GeoBox, group: Sequence[SceneRef]) -> str:
+def observation_key(
+    cube: CubeSpec,
+    geobox: GeoBox,
+    group: Sequence[SceneRef],
+    stamps: Mapping[str, FileVersion | None],
+) -> str:
     """Give the text that all depends on which is known of an observation.
 
-    It holds size and time of local files, so that a scene that is written anew under its id is
-    looked at anew. The cube's function, period and name are not in it: cubes share what is known.
+    It holds the versions of files (`odc_bdc.files.Versions.known`), so that a scene that is written
+    anew under its id is looked at anew. The cube's function, period and name are not in it: cubes
+    share what is known.
     """
     policies = {source.product: source.quality.to_dict() for source in cube.sources}
     doc: dict[str, Any] = {
         "version": _VERSION,
         "scenes": [
-            [str(s.id), s.product, [[n, str(b), *_stamp(b.href)] for n, b in s.sources]]
-            for s in group
+            [str(s.id), s.product, [[n, *_file(b, stamps)] for n, b in s.sources]] for s in group
         ],
         "quality": [cube.quality.to_dict(), {s.product: policies[s.product] for s in group}],
         "bands": [[m.name, str(m.encoding), m.resampling] for m in cube.measurements],
@@ -260,13 +274,8 @@ def observation_key(cube: CubeSpec, geobox: GeoBox, group: Sequence[SceneRef]) -
     return json.dumps(doc, sort_keys=True)
 
 
-def _stamp(href: str) -> tuple[int, int] | tuple[()]:
-    """Give size and time of a local file."""
-    parts = urlparse(href)
-    if parts.scheme not in ("", "file"):
-        return ()
-    try:
-        status = Path(unquote(parts.path) if parts.scheme else href).stat()
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns
+def _file(source: BandSource, stamps: Mapping[str, FileVersion | None]) -> tuple[Any, ...]:
+    version = stamps[source.href]
+    # Signatures, which are secret, come and go.
+    named = str(replace(source, href=plain_href(source.href)))
+    return (named,) if version is None else (named, version.size, version.mark)

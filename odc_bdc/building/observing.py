@@ -18,7 +18,7 @@ from odc_bdc.compositing import (
     observe_block,
     recode_quality,
 )
-from odc_bdc.errors import SceneError, UnreadableSceneError
+from odc_bdc.errors import ReplacedFileError, SceneError, UnreadableSceneError
 from odc_bdc.quality import CLEAR, NODATA, dilate
 
 if TYPE_CHECKING:
@@ -219,10 +219,12 @@ def blaming(scene: SceneRef) -> Iterator[None]:
     Raises
     ------
     UnreadableSceneError
-        For each `SceneError`.
+        For each `SceneError`, but not where a file was replaced: the scene can be read.
     """
     try:
         yield
+    except ReplacedFileError:
+        raise
     except SceneError as e:
         raise UnreadableSceneError(str(e), scene.id) from e
 

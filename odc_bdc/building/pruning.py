@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.building.failures import failure_path, failures, forget_failure
 from odc_bdc.building.partial import left_over, partial_folder
-from odc_bdc.building.store import ImageStore
+from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing import archive
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, read_document
@@ -195,7 +196,8 @@ def _of_product(
             yield one
     known = {path for _, path in below}
     limit = now - max(older_than, FRESH)
-    there = _documents(root, product) | _laid_out(root, product)
+    own = _documents(root / product, root / LIVE_FOLDER / product)
+    there = own | _laid_out(root, product)
     yield from _orphans(dc, product, there - known, limit)
     yield from _failures(dc, product, root)
 
@@ -225,7 +227,8 @@ def _lost(product: str, below: Iterable[tuple[StoredDataset, Path]]) -> Iterator
         if one.archived is not None:
             continue
         files = [document, *(document.parent / path for path in one.paths if "://" not in path)]
-        gone = [file for file in files if not file.exists()]
+        # The measurements of a live dataset share a file.
+        gone = [file for file in dict.fromkeys(files) if not file.exists()]
         if gone:
             reason = f"{gone[0]} is gone" + (f", and {len(gone) - 1} more" if gone[1:] else "")
             yield Leftover(Kind.LOST, product, one.id, None, 0, reason)
@@ -246,7 +249,8 @@ def _orphans(
 
 def _failures(dc: Datacube, product: str, root: Path) -> Iterator[Leftover]:
     noted = [record for record in failures(root) if record.cube == product]
-    built = {image.planned for image in known_images(dc, product)} if noted else set()
+    images = known_images(dc, product) if noted else []
+    built = {image.planned for image in images if not image.live}
     for record in noted:
         if record.id in built:
             path = failure_path(root, record.id)
@@ -255,10 +259,10 @@ def _failures(dc: Datacube, product: str, root: Path) -> Iterator[Leftover]:
             )
 
 
-def _documents(root: Path, product: str) -> set[Path]:
-    """Give the documents below the folder of a product, as resolved paths."""
+def _documents(*tops: Path) -> set[Path]:
+    """Give the documents below some folders, as resolved paths."""
     found = set()
-    for folder, names, files in os.walk((root / product).resolve()):
+    for folder, names, files in chain.from_iterable(os.walk(top.resolve()) for top in tops):
         names[:] = [name for name in names if not name.startswith(".")]
         found |= {
             Path(folder, name)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from odc_bdc.building.blocks import BlockFile, block_file
 from odc_bdc.building.warping import Positions, positions, resample
 from odc_bdc.errors import InvalidValueError, SceneError, first_line
+from odc_bdc.files import OpenDataset, SceneFile, Versions, scene_files
 from odc_bdc.grid import normalise_crs
 
 if TYPE_CHECKING:
@@ -51,6 +48,13 @@ GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64,
     # Do not look for files beside a scene's.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # It would leave a note beside each gzip file that it read to the end.
+    "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",
+    # Of servers GDAL itself asks for archives only.
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
 }
 """How GDAL is to be set where many windows are read."""
 
@@ -77,7 +81,7 @@ class SourceFile:
         Rows and columns.
     """
 
-    path: str
+    file: SceneFile
     band: int
     dtype: np.dtype[Any]
     nodata: float | None
@@ -88,6 +92,11 @@ class SourceFile:
     blocks: BlockFile | None
     block_shape: tuple[int, int]
 
+    @property
+    def path(self) -> str:
+        """Path or address, as people are shown it."""
+        return self.file.name
+
 
 class SourceFiles:
     """The files of the scenes of a tile, each of which is described once; for all threads.
@@ -96,10 +105,13 @@ class SourceFiles:
     ----------
     geobox
         Pixel grid of the tile.
+    versions
+        Of the files.
     """
 
-    def __init__(self, geobox: GeoBox) -> None:
+    def __init__(self, geobox: GeoBox, versions: Versions | None = None) -> None:
         self.geobox = geobox
+        self.versions = versions or Versions(scene_files())
         self._known: dict[tuple[str, int], SourceFile] = {}
         self._grids: dict[Any, tuple[GeoBox, Place, Place | None]] = {}
         self._locks = [Lock() for _ in range(_LOCKS)]
@@ -111,33 +123,37 @@ class SourceFiles:
         ------
         SceneError
             If it cannot be opened.
+        ReplacedFileError
+            If it was replaced meanwhile.
         """
-        key = _local(source.href), source.band
+        key = source.href, source.band
+        file = self.versions.file(source.href)
         # Two threads that want different files do not wait for each other.
         with self._locks[hash(key) % _LOCKS]:
-            if key not in self._known:
+            known = self._known.get(key)
+            if known is None or known.file.version != file.version:
                 try:
-                    self._known[key] = self._described(*key)
-                except (RasterioError, IndexError, InvalidValueError) as e:
-                    # The last is of a file that is cut before its CRS.
-                    raise _unreadable(key[0], e) from e
-            return self._known[key]
+                    known = self._known[key] = self._described(file, source.band)
+                except InvalidValueError as e:
+                    # Of a file that is cut before its CRS.
+                    raise SceneError(f"{file.name}: cannot be read: {first_line(e)}") from e
+            return known
 
-    def _described(self, path: str, band: int) -> SourceFile:
-        blocks = block_file(path, band)
+    def _described(self, file: SceneFile, band: int) -> SourceFile:
+        blocks = block_file(file, band)
         if blocks is None:
-            with rasterio.open(path) as src:
+            with file.dataset() as src:
                 # A CRS takes a while to be compared, and scenes share their grid.
                 grid = self._grid((src.crs, src.transform, src.shape), src)
                 dtype, block = np.dtype(src.dtypes[band - 1]), src.block_shapes[band - 1]
-                return SourceFile(path, band, dtype, src.nodata, src.shape, *grid, None, block)
+                return SourceFile(file, band, dtype, src.nodata, src.shape, *grid, None, block)
         key = blocks.georeference, blocks.shape
         if key not in self._grids:
-            with rasterio.open(path) as src:
+            with file.dataset() as src:
                 self._grid(key, src)
         grid = self._grids[key]
         return SourceFile(
-            path, band, blocks.dtype, blocks.nodata, blocks.shape, *grid, blocks, blocks.side
+            file, band, blocks.dtype, blocks.nodata, blocks.shape, *grid, blocks, blocks.side
         )
 
     def _grid(self, key: Any, src: Any) -> tuple[GeoBox, Place, Place | None]:
@@ -164,7 +180,7 @@ class SourceReader:
 
     def __init__(self, files: SourceFiles, limit: int = OPEN_FILES) -> None:
         self._files, self._limit = files, limit
-        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._open: OrderedDict[SceneFile, OpenDataset] = OrderedDict()
         self._positions: dict[GeoBox, tuple[Window, Positions]] = {}
         self.bytes = 0
 
@@ -182,8 +198,7 @@ class SourceReader:
     def close(self) -> None:
         """Close all files."""
         while self._open:
-            with suppress(RasterioError):
-                self._open.popitem()[1].close()
+            self._open.popitem()[1].close()
 
     def read(
         self,
@@ -217,6 +232,8 @@ class SourceReader:
         ------
         SceneError
             If the file cannot be opened or read.
+        ReplacedFileError
+            If it was replaced since it was described.
         """
         known = source.encoding
         fill = known.nodata or 0
@@ -308,31 +325,19 @@ class SourceReader:
         if file.blocks is not None:
             file.blocks.read(window, out)
             return out
-        try:
-            src = self._dataset(file.path)
+        with self._dataset(file.file).reading() as src:
             found: npt.NDArray[Any] = src.read(
                 file.band, window=RasterWindow(c0, r0, c1 - c0, r1 - r0), out=out
             )
-        except RasterioError as e:
-            raise _unreadable(file.path, e) from e
         return found
 
-    def _dataset(self, path: str) -> Any:
-        if path not in self._open:
+    def _dataset(self, file: SceneFile) -> OpenDataset:
+        if file not in self._open:
             if len(self._open) >= self._limit:
                 self._open.popitem(last=False)[1].close()
-            self._open[path] = rasterio.open(path)
-        self._open.move_to_end(path)
-        return self._open[path]
-
-
-def _unreadable(path: str, error: Exception) -> SceneError:
-    return SceneError(f"{path}: cannot be read: {first_line(error)}")
-
-
-def _local(href: str) -> str:
-    parts = urlparse(href)
-    return unquote(parts.path) if parts.scheme == "file" else href
+            self._open[file] = OpenDataset(file)
+        self._open.move_to_end(file)
+        return self._open[file]
 
 
 def _raster(source: GeoBox) -> tuple[GeoBox, Place]:

@@ -20,6 +20,9 @@ from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 if TYPE_CHECKING:
     from odc_bdc.planning import CompositeTask
 
+LIVE_FOLDER = "live"
+"""Below the root: what live images have instead of pixels, whatever the layout of built ones."""
+
 _RECORD = ".layout.json"
 _HOLDER = ".image"
 

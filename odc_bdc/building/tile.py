@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,10 +28,12 @@ from odc_bdc.compositing import (
     index_pixels,
     scene_order,
 )
+from odc_bdc.files import Versions, scene_files
 from odc_bdc.quality import CLEAR, NODATA
 
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
+    from odc_bdc.files import FileVersion
     from odc_bdc.planning import CompositeTask
 
 Bands = dict[str, npt.NDArray[Any]]
@@ -168,6 +171,38 @@ def composite_windows(
     return total
 
 
+def count_clear(
+    task: CompositeTask, *, threads: int = 1, store: EfficacyStore | None = None
+) -> list[int]:
+    """Count the clear pixels of each observation of a task over its tile: what orders scenes.
+
+    Only the quality is read, and the bands where scenes of one observation overlap.
+
+    Parameters
+    ----------
+    threads, store
+        As of `composite_windows`. What the store knows is not read.
+
+    Raises
+    ------
+    UnreadableSceneError
+        If a file of a scene cannot be read.
+    OSError
+        If the store cannot be written.
+    """
+    with rasterio.Env(**GDAL_OPTIONS), Tile(task, threads, store) as tile:
+        n_clear = tile.count_clear()
+        tile.known.keep()
+    return n_clear
+
+
+def frozen_versions(
+    task: CompositeTask, known: Mapping[str, FileVersion] | None = None
+) -> Versions:
+    """Give versions of a task's files that are looked at once: they must stay what they are."""
+    return Versions(scene_files(task.access), local=math.inf, remote=math.inf, known=known)
+
+
 class Tile:
     """What all windows of a tile share, and the workers."""
 
@@ -181,11 +216,11 @@ class Tile:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
-        self.files = files or SourceFiles(self.geobox)
+        self.files = files or SourceFiles(self.geobox, frozen_versions(task))
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
         self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))
-        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store)
+        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store, self.files.versions)
         numbers = {source.product: self.cube.datasource(source) for source in self.cube.sources}
         first = [group[0] for group in self.passes]
         self.days = np.array([scene.datetime.timetuple().tm_yday for scene in first])
@@ -245,13 +280,18 @@ class Tile:
         order = dated_order(self.cube.function, self._times, self._period)
         if order is not None:
             return order
+        n_clear = self.count_clear(whole)
+        return scene_order(efficacy(n_clear, self.shape[0] * self.shape[1]), self._times)
+
+    def count_clear(self, whole: Sequence[Window] | None = None) -> list[int]:
+        """Give the clear pixels of each observation over the whole tile, by its quality."""
         unknown = [i for i in range(len(self.passes)) if self.known[i].n_clear is None]
         if unknown:
-            counts = self.each(whole, lambda worker, window: worker.count_clear(window, unknown))
+            parts = list(windows(self.shape, self.window_shape())) if whole is None else whole
+            counts = self.each(parts, lambda worker, window: worker.count_clear(window, unknown))
             for i, n_clear in zip(unknown, np.sum(list(counts), axis=0).tolist(), strict=True):
                 self.known[i].n_clear = n_clear
-        n_clear = [self.known[i].n_clear for i in range(len(self.passes))]
-        return scene_order(efficacy(n_clear, self.shape[0] * self.shape[1]), self._times)
+        return [self.known[i].n_clear or 0 for i in range(len(self.passes))]
 
     def finish(self, total: Tally) -> None:
         """Keep what was learned."""

@@ -8,22 +8,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from odc_bdc import __version__
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.writing import WrittenImage, write_image
 from odc_bdc.errors import OdcBdcError, UnreadableSceneError, first_line
-from odc_bdc.indexing.known import PLANNED
+from odc_bdc.indexing.known import PLANNED, SKIPPED
 
 if TYPE_CHECKING:
     import uuid
 
     from odc_bdc.planning import CompositeTask
 
-SKIPPED = "odc_bdc:skipped_scenes"
-"""Property of an image: ids of the scenes that could not be read and were left out."""
-
+T = TypeVar("T")
 _LASTING = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
     errno.ELOOP, errno.EINVAL, errno.EEXIST,
@@ -217,19 +215,51 @@ def build_task(
     SceneError
         If the image cannot be written.
     """
+
+    def build(wanted: CompositeTask, left_out: tuple[uuid.UUID, ...]) -> WrittenImage | None:
+        if store.is_written(wanted):
+            return None
+        return write_image(
+            wanted,
+            store,
+            processed=processed,
+            properties=remarks(task, left_out),
+            threads=threads,
+        )
+
+    wanted, left_out, written = with_readable(task, build, skip_scenes=skip_scenes)
+    return BuiltImage(store.document_uri(wanted), wanted.id, left_out, written)
+
+
+def with_readable(
+    task: CompositeTask,
+    work: Callable[[CompositeTask, tuple[uuid.UUID, ...]], T],
+    *,
+    skip_scenes: bool,
+) -> tuple[CompositeTask, tuple[uuid.UUID, ...], T]:
+    """Do some work for a task, if wished without the scenes that cannot be read.
+
+    Parameters
+    ----------
+    work
+        Called with the task, and with the ids of scenes that are left out of it; then again without
+        a scene that it calls unreadable.
+
+    Returns
+    -------
+    tuple
+        The task without these scenes, their ids, and what `work` gave.
+
+    Raises
+    ------
+    UnreadableSceneError
+        If a scene cannot be read; with `skip_scenes`, if none can.
+    """
     wanted, skipped = task, list[UnreadableSceneError]()
     while True:
         left_out = tuple(e.scene for e in skipped)
-        if store.is_written(wanted):
-            return BuiltImage(store.document_uri(wanted), wanted.id, left_out)
         try:
-            written = write_image(
-                wanted,
-                store,
-                processed=processed,
-                properties=_remarks(task, left_out),
-                threads=threads,
-            )
+            return wanted, left_out, work(wanted, left_out)
         except UnreadableSceneError as e:
             if not skip_scenes:
                 raise
@@ -238,8 +268,6 @@ def build_task(
             if not wanted.scenes:
                 told = f"none of its {len(task.scenes)} scenes can be read: {skipped[0]}"
                 raise UnreadableSceneError(told, skipped[0].scene) from e
-        else:
-            return BuiltImage(written.document, wanted.id, left_out, written)
 
 
 def fault_of(error: Exception) -> Fault:
@@ -257,7 +285,8 @@ def fault_of(error: Exception) -> Fault:
     return Fault(f"unexpected {type(error).__name__}: {reason}", lasting=True)
 
 
-def _remarks(task: CompositeTask, left_out: tuple[uuid.UUID, ...]) -> dict[str, Any]:
+def remarks(task: CompositeTask, left_out: tuple[uuid.UUID, ...]) -> dict[str, Any]:
+    """Give the properties that tell which scenes of a task were left out of its image."""
     if not left_out:
         return {}
     return {PLANNED: str(task.id), SKIPPED: [str(scene) for scene in left_out]}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     State.DONE: "#2f7d4f",
+    State.LIVE: "#7a5195",
     State.STALE: "#e3b23c",
     State.MISSING: "#8fb8de",
     State.FAILED: "#c8312b",

@@ -8,10 +8,12 @@ from odc_bdc.compositing.block import (
     Composited,
     classify_block,
     composite_block,
+    import_function,
     observe_block,
 )
 from odc_bdc.compositing.cube import (
     composite_cube,
+    describe_band,
     harmonise,
     index_pixels,
     load_mask,
@@ -35,8 +37,10 @@ __all__ = [
     "composite_cube",
     "convert_encoding",
     "dated_order",
+    "describe_band",
     "efficacy",
     "harmonise",
+    "import_function",
     "index_pixels",
     "load_mask",
     "needs_classes",

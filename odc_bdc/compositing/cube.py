@@ -210,7 +210,7 @@ def _converted(
     out = xr.apply_ufunc(
         convert, band, dask="parallelized", output_dtypes=[np.dtype(measurement.dtype)]
     )
-    return _described(out, measurement, band.attrs)
+    return describe_band(out, measurement, band.attrs)
 
 
 def _index(image: xr.Dataset, cube: CubeSpec, band: IndexBand) -> xr.DataArray:
@@ -225,13 +225,19 @@ def _index(image: xr.Dataset, cube: CubeSpec, band: IndexBand) -> xr.DataArray:
         dask="parallelized",
         output_dtypes=[np.dtype(band.measurement.dtype)],
     )
-    return _described(out, band.measurement, image[names[0]].attrs)
+    return describe_band(out, band.measurement, image[names[0]].attrs)
 
 
-def _described(
+def describe_band(
     out: xr.DataArray, measurement: Measurement, given: dict[Hashable, Any]
 ) -> xr.DataArray:
-    """Give a band the attributes that `dc.load` would, with the CRS of another."""
+    """Give a band the attributes that `dc.load` would, with the CRS of another.
+
+    Parameters
+    ----------
+    given
+        Attributes of the other.
+    """
     said = {k: v for k, v in measurement.to_odc().items() if k not in ("name", "dtype", "aliases")}
     if measurement.missing is None:
         del said["nodata"]

@@ -1,6 +1,6 @@
 """STAC items become EO3 documents and datasets of an ODC index."""
 
-from odc_bdc.indexing.added import add_documents
+from odc_bdc.indexing.added import MadeDocument, add_documents
 from odc_bdc.indexing.conversion import Conversion, ItemKey
 from odc_bdc.indexing.coverage import Coverage
 from odc_bdc.indexing.documents import dataset_document, write_document
@@ -31,6 +31,7 @@ __all__ = [
     "IngestRecipe",
     "ItemFile",
     "ItemKey",
+    "MadeDocument",
     "NormalisedItem",
     "RasterFile",
     "Record",

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -21,6 +21,25 @@ from odc_bdc.indexing.transaction import PendingDataset, Transactions
 if TYPE_CHECKING:
     from datacube import Datacube
     from datacube.model import Product
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDocument:
+    """An EO3 document that is at hand, so that it need not be read.
+
+    Attributes
+    ----------
+    uri
+        Address at which it has been written.
+    document
+        What it holds.
+    """
+
+    uri: str
+    document: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.uri
 
 
 @dataclass(slots=True)
@@ -39,7 +58,7 @@ class _Written(PendingDataset):
 @database_refusals()
 def add_documents(
     dc: Datacube,
-    documents: Iterable[Path | str],
+    documents: Iterable[Path | str | MadeDocument],
     *,
     replacing: Mapping[str, Iterable[uuid.UUID]] | None = None,
 ) -> list[Record]:
@@ -51,10 +70,10 @@ def add_documents(
     Parameters
     ----------
     documents
-        Paths or addresses.
+        Paths or addresses, or what lies there.
     replacing
-        Ids of datasets by the document that takes their place: they are archived in the moment in
-        which its dataset becomes visible.
+        Ids of datasets by the path or address of the document that takes their place: they are
+        archived in the moment in which its dataset becomes visible.
 
     Returns
     -------
@@ -105,11 +124,14 @@ def _add(dc: Datacube, product: Product, entries: Sequence[_Written]) -> None:
         dc.index.datasets.archive(left)
 
 
-def _entry(document: Path | str, replaces: Iterable[uuid.UUID]) -> _Written:
-    """Read a document."""
+def _entry(document: Path | str | MadeDocument, replaces: Iterable[uuid.UUID]) -> _Written:
+    """Take a document, or read it."""
     entry = _Written(str(document), replaces=frozenset(replaces))
     try:
-        plain, entry.uri = read_document(document)
+        if isinstance(document, MadeDocument):
+            plain, entry.uri = dict(document.document), document.uri
+        else:
+            plain, entry.uri = read_document(document)
         # Through JSON, as the index stores it: what YAML has more becomes text.
         entry.stored = plain = orjson.loads(orjson.dumps(plain))
         entry.id, entry.product = uuid.UUID(plain["id"]), str(plain["product"]["name"])

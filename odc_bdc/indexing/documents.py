@@ -121,8 +121,6 @@ def _grid_name(grid: Any, measurement: str, grids: dict[str, Any]) -> str:
 def write_document(document: Mapping[str, Any], path: Path) -> None:
     """Write an EO3 document to `path`, whole or not at all.
 
-    A plain one is written in the order it has.
-
     Raises
     ------
     SceneError
@@ -136,15 +134,20 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
                 f"{path}: cannot be written: {e.strerror}; give another folder with --out"
             ) from e
         os.fchmod(stream.fileno(), 0o644)
-        # The serialiser of eodatasets3 takes ten times as long.
-        yaml.dump(
-            dict(document),
-            stream,
-            Dumper=_Dumper,
-            sort_keys=False,
-            allow_unicode=True,
-            default_flow_style=None,  # lists of numbers on one line
-        )
+        stream.write(document_text(document))
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """Give an EO3 document as the text of its file, in the order it has."""
+    # The serialiser of eodatasets3 takes ten times as long.
+    text: str = yaml.dump(
+        dict(document),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,  # lists of numbers on one line
+    )
+    return text
 
 
 def read_document(document: Path | str) -> tuple[dict[str, Any], str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from datacube import Datacube
 
@@ -21,7 +21,13 @@ TEXT_FINGERPRINT = "odc_bdc:text_fingerprint"
 """Property of a dataset: the same of the text that its item was parsed from."""
 
 PLANNED = "odc_bdc:task"
-"""Property of an image that was made without some of its scenes: id of the task as planned."""
+"""Property of an image whose id is not that of its task: id of the task as planned."""
+
+SKIPPED = "odc_bdc:skipped_scenes"
+"""Property of an image: ids of the scenes that could not be read and were left out."""
+
+LIVE_FORMAT = "odc_bdc_live"
+"""File format, as datacube has it, of a dataset that holds a recipe instead of pixels."""
 
 # Both drivers keep documents alike, under other names: (datasets, products, product of a dataset).
 # datacube's own search for ids reads and parses whole documents, which takes fifteen times as long.
@@ -54,7 +60,8 @@ FROM (
 _IMAGES = """
 SELECT id, properties ->> 'odc:region_code',
     COALESCE(properties ->> 'dtr:start_datetime', properties ->> 'datetime'),
-    properties ->> :planned
+    properties ->> :planned, properties -> :skipped IS NOT NULL,
+    properties ->> 'odc:file_format', properties ->> :fingerprint
 FROM (
     SELECT d.id, d.metadata -> 'properties' AS properties
     FROM {datasets} d JOIN {products} p ON p.id = d.{product}
@@ -67,6 +74,17 @@ SELECT d.id, d.archived, {address},
        ARRAY(SELECT m.value ->> 'path' FROM jsonb_each(d.metadata -> 'measurements') m)
 FROM {datasets} d JOIN {products} p ON p.id = d.{product}
 WHERE p.name = :name
+"""
+_SEEN = """
+SELECT id, cloud_cover, place ->> 'spatial_reference', place ->> 'valid_data',
+       place -> 'geo_ref_points'
+FROM (
+    SELECT d.id, d.metadata -> 'properties' ->> 'eo:cloud_cover' AS cloud_cover,
+        d.metadata -> 'grid_spatial' -> 'projection' AS place
+    FROM {datasets} d
+    WHERE d.id = ANY(CAST(:ids AS uuid[]))
+    OFFSET 0
+) AS known
 """
 _DERIVED = """
 SELECT l.{source}, d.id, p.name
@@ -112,28 +130,69 @@ class KnownImage:
     start
         First day of its period.
     planned
-        Id of the task that it was made for, if that names scenes that could not be read and were
-        left out; else its own id.
+        Id of the task that it was made for.
+    skipped
+        Whether scenes that could not be read were left out.
+    live
+        Whether it is a recipe, composited when somebody reads it.
+    fingerprint
+        Checksum of what a live image was declared with.
     """
 
     id: uuid.UUID
     tile: str
     start: date
     planned: uuid.UUID
+    skipped: bool = False
+    live: bool = False
+    fingerprint: str | None = None
 
 
 def known_images(dc: Datacube, cube: str) -> list[KnownImage]:
     """Give all visible datasets of a cube's product, in one query."""
-    rows = _ask(dc, _IMAGES, name=cube, planned=PLANNED)
+    names = {"planned": PLANNED, "skipped": SKIPPED, "fingerprint": FINGERPRINT}
     return [
         KnownImage(
             dataset_id,
             tile or "",
             date.fromisoformat(begin[:10]),
             uuid.UUID(planned) if planned else dataset_id,
+            skipped,
+            file_format == LIVE_FORMAT,
+            fingerprint,
         )
-        for dataset_id, tile, begin, planned in rows
+        for dataset_id, tile, begin, planned, skipped, file_format, fingerprint in _ask(
+            dc, _IMAGES, name=cube, **names
+        )
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenScene:
+    """What the index tells of how much a scene shows.
+
+    Attributes
+    ----------
+    cloud_cover
+        Per cent of the scene; None if nobody said.
+    crs
+        Of where it lies.
+    valid_data
+        That as GeoJSON; None if only its corners are told.
+    corners
+        As documents have them in ``geo_ref_points``.
+    """
+
+    cloud_cover: float | None
+    crs: str
+    valid_data: str | None
+    corners: Mapping[str, Any]
+
+
+def seen_scenes(dc: Datacube, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, SeenScene]:
+    """Give what the index tells of some scenes, in one query."""
+    rows = _ask(dc, _SEEN, ids=[str(i) for i in ids])
+    return {i: SeenScene(None if cc is None else float(cc), *place) for i, cc, *place in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import math
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +18,25 @@ import numpy.typing as npt
 import rasterio
 
 from odc_bdc.building.choosing import strategy
-from odc_bdc.building.reading import SourceFiles
-from odc_bdc.building.tile import Tile, Worker
+from odc_bdc.building.reading import GDAL_OPTIONS, SourceFiles
+from odc_bdc.building.tile import Tile, Worker, frozen_versions
 from odc_bdc.building.windows import SIDE, windows
 from odc_bdc.compositing import index_pixels
-from odc_bdc.errors import InvalidValueError, UnknownNameError, UnreadableSceneError
+from odc_bdc.errors import (
+    InvalidValueError,
+    ReplacedFileError,
+    UnknownNameError,
+    UnreadableSceneError,
+    first_line,
+)
+from odc_bdc.files import LOCAL_INTERVAL, Access, FileVersion, Versions, plain_href, scene_files
 from odc_bdc.live.knowledge import ReadOnlyStore
+from odc_bdc.live.recipe import quality_stamp
 from odc_bdc.live.scales import LevelReader, Overviews, at_level, choose_level, pyramid_of
 from odc_bdc.live.workers import FILES_PER_WORKER, Bands, process_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from uuid import UUID
 
     from odc.geo.geobox import GeoBox
@@ -31,11 +44,15 @@ if TYPE_CHECKING:
     from odc_bdc.cog import Window
     from odc_bdc.cube import Measurement
     from odc_bdc.live.recipe import LiveRecipe
-    from odc_bdc.planning import CompositeTask
+    from odc_bdc.planning import CompositeTask, SceneRef
 
 _COUNTS = frozenset({"CLEAROB", "TOTALOB"})
 _tokens = itertools.count()
-_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+_TRIES = 3
+_TRY_AGAIN = 30.0
+"""Seconds for which a scene that cannot be read is left out."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +85,18 @@ class _State:
         Scenes that cannot.
     number
         Changes whenever the image may have changed.
+    versions
+        Of the files of all scenes; None of one that is not there.
+    until
+        When scenes that are left out are tried again.
     """
 
     task: CompositeTask
     n_clear: tuple[int | None, ...]
     left_out: frozenset[UUID]
     number: int
+    versions: Mapping[str, FileVersion | None]
+    until: float
     files: SourceFiles
     lock: Any = field(default_factory=threading.RLock)
     parts: dict[tuple[int, bool], _Part] = field(default_factory=dict)
@@ -92,10 +115,22 @@ class LiveImage:
     ----------
     recipe
         From `read_recipe`, or of a task.
+    versions
+        Of the files of scenes, which are looked at from time to time: where one was replaced, what
+        was computed of it is computed anew.
+    clock
+        Gives seconds.
     """
 
-    def __init__(self, recipe: LiveRecipe) -> None:
-        self._recipe = recipe
+    def __init__(
+        self,
+        recipe: LiveRecipe,
+        versions: Versions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recipe, self._clock = recipe, clock
+        self._versions = versions or file_versions(recipe.task.access)
+        self._hrefs = tuple({b.href: 0 for s in recipe.task.scenes for _, b in s.sources})
         self._outputs = {m.name: m for m in recipe.task.cube.outputs}
         self._pyramid = pyramid_of(recipe.task.geobox)
         self._token, self._numbers = next(_tokens), 0
@@ -103,7 +138,9 @@ class LiveImage:
 
     def _begin(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
-        self._state = self._new_state(frozenset())
+        self._declared: Mapping[str, FileVersion | None] | None = None
+        self._held: _State | None = None
+        self._look_at = -math.inf
 
     @property
     def recipe(self) -> LiveRecipe:
@@ -123,7 +160,7 @@ class LiveImage:
     @property
     def left_out(self) -> tuple[UUID, ...]:
         """Ids of scenes that could not be read, of a recipe that leaves these out."""
-        return tuple(sorted(self._state.left_out))
+        return tuple(sorted(self._held.left_out)) if self._held else ()
 
     def output(self, name: str) -> Measurement:
         """Give a band by name.
@@ -140,8 +177,9 @@ class LiveImage:
 
     def refresh(self) -> None:
         """Forget all that is known of the scenes: they are read anew."""
+        self._versions.forget(self._hrefs)
         with self._lock:
-            self._state = self._new_state(frozenset())
+            self._held = None
 
     def read(
         self,
@@ -175,6 +213,8 @@ class LiveImage:
         UnreadableSceneError
             If a scene cannot be read, and the recipe does not leave out such scenes, or it was the
             last.
+        ReplacedFileError
+            If files are replaced again and again.
         """
         self.output(name)
         part = self._within(window)
@@ -182,24 +222,49 @@ class LiveImage:
         out = size if out_shape is None else tuple(int(n) for n in out_shape)
         if len(out) != 2 or min(out) < 1:
             raise InvalidValueError(f"{self._name}: cannot be read as an array of shape {out}")
-        state = self._current()
+        state, tries = self._current(), 0
         while True:
             try:
-                with rasterio.Env(**_OPTIONS):
+                with rasterio.Env(**GDAL_OPTIONS):
                     return self._read(state, name, part, out)
             except UnreadableSceneError as e:
                 if self._recipe.unreadable != "skip":
                     raise
                 state = self._without(state, e)
+            except ReplacedFileError:
+                tries += 1
+                if tries == _TRIES:
+                    raise
+                state = self._current(look=True)
 
     @property
     def _name(self) -> str:
         return self._recipe.task.item_id
 
-    def _current(self) -> _State:
+    def _current(self, *, look: bool = False) -> _State:
+        """Give the image as it is; a new state if a file was replaced, or may be read again."""
         if self._pid != os.getpid():  # locks of a parent may be held for ever
             self._begin()
-        return self._state
+        now, state = self._clock(), self._held
+        if state is not None and now < min(self._look_at, state.until) and not look:
+            return state
+        if look:
+            self._versions.forget(self._hrefs)
+        files = self._versions.known(self._hrefs)
+        with self._lock:
+            self._look_at = now + LOCAL_INTERVAL
+            state = self._held
+            if state is None or state.versions != files or now >= state.until:
+                if state is not None and state.versions != files:
+                    gone = [plain_href(h) for h in files if files[h] != state.versions[h]]
+                    _LOG.warning(
+                        "%s: %d of its files have changed, such as %s",
+                        self._name,
+                        len(gone),
+                        gone[0],
+                    )
+                state = self._held = self._new_state(frozenset(), files)
+            return state
 
     def _within(self, window: Window | None) -> Window:
         shape = tuple(self.geobox.shape)
@@ -216,24 +281,49 @@ class LiveImage:
             parts.append(slice(int(start), int(stop)))
         return parts[0], parts[1]
 
-    def _new_state(self, left_out: frozenset[UUID]) -> _State:
+    def _new_state(
+        self, left_out: frozenset[UUID], files: Mapping[str, FileVersion | None]
+    ) -> _State:
         self._numbers += 1
         task = self._recipe.task
         scenes = tuple(scene for scene in task.scenes if scene.id not in left_out)
-        counted = dict(zip(task.observations, self._recipe.n_clear, strict=True))
+        counted = self._counted(files)
         reduced = replace(task, scenes=scenes) if left_out else task
         n_clear = tuple(counted.get(group) for group in reduced.observations)
-        return _State(reduced, n_clear, left_out, self._numbers, SourceFiles(self.geobox))
+        until = self._clock() + _TRY_AGAIN if left_out else math.inf
+        known = {href: version for href, version in files.items() if version is not None}
+        sources = SourceFiles(self.geobox, frozen_versions(task, known))
+        return _State(reduced, n_clear, left_out, self._numbers, files, until, sources)
+
+    def _counted(
+        self, files: Mapping[str, FileVersion | None]
+    ) -> dict[tuple[SceneRef, ...], int | None]:
+        """Give what the recipe knows of observations whose files are still those of then."""
+        task, stamp = self._recipe.task, self._recipe.stamp
+        if self._declared is None:
+            as_declared = stamp in {None, quality_stamp(task, files)}
+            self._declared = files if as_declared else {}
+        known = self._declared
+        return {
+            group: n_clear
+            for group, n_clear in zip(task.observations, self._recipe.n_clear, strict=True)
+            if all(
+                b.href in known and known[b.href] == files[b.href]
+                for scene in group
+                for _, b in scene.sources
+            )
+        }
 
     def _without(self, state: _State, error: UnreadableSceneError) -> _State:
         """Give the image without a scene; raise the error again if it was the last."""
         left_out = state.left_out | {error.scene}
         if len(left_out) == len(self._recipe.task.scenes) or left_out == state.left_out:
             raise error
+        _LOG.warning("%s: %s; it is left out", self._name, first_line(error))
         with self._lock:
-            if self._state is state:
-                self._state = self._new_state(left_out)
-            return self._state
+            if self._held is state:
+                self._held = self._new_state(left_out, state.versions)
+            return self._held or state
 
     def _read(
         self, state: _State, name: str, window: Window, out: Sequence[int]
@@ -346,6 +436,12 @@ class LiveImage:
                 with part.tile:  # its workers, if there is something to count
                     state.order = part.tile.order(list(windows(part.shape, part.block)))
             return state.order
+
+
+@cache
+def file_versions(access: Access) -> Versions:
+    """Give the versions of files as all live images of this process see them."""
+    return Versions(scene_files(access))
 
 
 def _touched(window: Window, block: tuple[int, int], shape: tuple[int, int]) -> Iterator[Window]:

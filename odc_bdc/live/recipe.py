@@ -21,6 +21,7 @@ import orjson
 from odc_bdc.cube import CubeSpec, Encoding
 from odc_bdc.document import Faults, check_against_schema
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.files import Access
 from odc_bdc.indexing.sources.files import asked, file_system
 from odc_bdc.live import RECIPE_SUFFIX
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
@@ -28,12 +29,15 @@ from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
     from odc_bdc.building.storage import Storage
+    from odc_bdc.files import FileVersion
 
 __all__ = [
     "RECIPE_SUFFIX",
     "RECIPE_VERSION",
     "LiveRecipe",
     "parse_recipe",
+    "quality_files",
+    "quality_stamp",
     "read_recipe",
     "recipe_document",
     "recipe_text",
@@ -64,7 +68,9 @@ class LiveRecipe:
     unreadable
         Whether a scene that cannot be read fails the image or is left out.
     access
-        How to get at the scenes, by names: of methods, of variables of the environment.
+        How to get at the scenes, as `odc_bdc.files.Access` writes it.
+    stamp
+        `quality_stamp` of the files in which clear pixels were counted; None if it is not known.
     knowledge
         Folder (`odc_bdc.building.efficacy.EfficacyStore`) of what is known of the scenes; None if
         there is none.
@@ -78,10 +84,11 @@ class LiveRecipe:
     task: CompositeTask
     n_clear: tuple[int | None, ...]
     unreadable: Unreadable = "fail"
-    access: Mapping[str, str] = field(default_factory=dict, hash=False)
+    access: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     knowledge: str | None = None
     id: uuid.UUID | None = None
     checksum: str = ""
+    stamp: str | None = None
 
 
 def recipe_document(
@@ -89,15 +96,16 @@ def recipe_document(
     *,
     n_clear: Sequence[int | None] | None = None,
     unreadable: Unreadable = "fail",
-    access: Mapping[str, str] | None = None,
+    access: Mapping[str, Mapping[str, str]] | None = None,
     knowledge: str | None = None,
+    stamp: str | None = None,
 ) -> dict[str, Any]:
     """Write the recipe of a task as a JSON document.
 
     Parameters
     ----------
-    n_clear, unreadable, access, knowledge
-        As of `LiveRecipe`; without `n_clear` none is known.
+    n_clear, unreadable, access, knowledge, stamp
+        As of `LiveRecipe`; without `n_clear` none is known, without `access` it is the task's.
 
     Raises
     ------
@@ -113,7 +121,11 @@ def recipe_document(
             "observations"
         )
     geobox = task.geobox
-    optional = {"access": dict(access) if access else None, "knowledge": knowledge}
+    optional = {
+        "access": access or task.access.to_dict() or None,
+        "knowledge": knowledge,
+        "stamp": stamp,
+    }
     return {
         "recipe_version": RECIPE_VERSION,
         "about": _ABOUT,
@@ -138,6 +150,24 @@ def recipe_document(
         **{key: value for key, value in optional.items() if value is not None},
         "cube": _cube_document(task.cube),
     }
+
+
+def quality_files(task: CompositeTask) -> list[str]:
+    """Give the files in which clear pixels of a task are counted."""
+    policies = {source.product: source.quality for source in task.cube.sources}
+    own = task.cube.quality_measurement.name
+    return [
+        scene.source(band).href
+        for scene in task.scenes
+        for band in (own, *policies[scene.product].bands[1:])
+    ]
+
+
+def quality_stamp(task: CompositeTask, versions: Mapping[str, FileVersion | None]) -> str:
+    """Give a checksum of the versions of `quality_files`."""
+    found = (versions[href] for href in quality_files(task))
+    told = [(v.size, v.mark) if v else None for v in found]
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
 
 
 def recipe_text(document: Mapping[str, Any]) -> str:
@@ -196,6 +226,7 @@ def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
             doc["tile"],
             Period(*(date.fromisoformat(doc["period"][key]) for key in ("start", "end"))),
             tuple(_scene(scene) for scene in doc["scenes"]),
+            Access.from_dict(doc.get("access", {}), where),
         )
         _check_task(doc, task)
     except ValueError as e:
@@ -209,6 +240,7 @@ def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
         _seen_from(where, doc.get("knowledge")),
         uuid.UUID(doc["id"]),
         hashlib.sha256(data).hexdigest(),
+        doc.get("stamp"),
     )
 
 

@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from odc_bdc.building.reading import SourceReader
 from odc_bdc.building.warping import positions, resample
 from odc_bdc.cog import Pyramid
-from odc_bdc.errors import SceneError, first_line
 from odc_bdc.planning import CompositeTask
 
 if TYPE_CHECKING:
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 
     from odc_bdc.building.reading import SourceFile, SourceFiles
     from odc_bdc.cog import Level, Window
+    from odc_bdc.files import SceneFile
     from odc_bdc.planning import BandSource
 
 OVERVIEW_BLOCK = 512
@@ -76,7 +74,7 @@ def at_level(task: CompositeTask, number: int) -> LevelTask:
         for s in task.cube.sources
     )
     cube = task.cube.patch(sources=sources)
-    return LevelTask(cube, task.tile_id, task.period, task.scenes, number)
+    return LevelTask(cube, task.tile_id, task.period, task.scenes, task.access, number=number)
 
 
 def pyramid_of(geobox: GeoBox) -> Pyramid:
@@ -125,44 +123,43 @@ class Overviews:
     """What is known of the overviews of all files of an image; for all threads."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Overviews] = {}
+        self._known: dict[SceneFile, _Overviews] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: str, *, categorical: bool) -> tuple[tuple[int, int], ...]:
+    def get(self, file: SceneFile, *, categorical: bool) -> tuple[tuple[int, int], ...]:
         """Give rows and columns of an image and of those of its overviews that may be used.
 
         Overviews of bands of codes may be if they hold nearest pixels. Files seldom say so, so the
         last overview is compared with the one before.
         """
         with self._lock:
-            known = self._known.get(path)
+            known = self._known.get(file)
         if known is None:
-            known = _Overviews(_shapes(path))
+            known = _Overviews(_shapes(file))
         if categorical and known.are_nearest is None:
-            known.are_nearest = _are_nearest(path, known.shapes)
+            known.are_nearest = _are_nearest(file, known.shapes)
         with self._lock:
-            self._known[path] = known
+            self._known[file] = known
         return known.shapes if not categorical or known.are_nearest else known.shapes[:1]
 
 
-def _shapes(path: str) -> tuple[tuple[int, int], ...]:
-    with rasterio.open(path) as src:
+def _shapes(file: SceneFile) -> tuple[tuple[int, int], ...]:
+    with file.dataset() as src:
         shapes = [src.shape]
         count = len(src.overviews(1))
     for number in range(count):
-        with rasterio.open(path, overview_level=number) as src:
+        with file.dataset(number) as src:
             shapes.append(src.shape)
     return tuple(shapes)
 
 
-def _are_nearest(path: str, shapes: Sequence[tuple[int, int]]) -> bool:
+def _are_nearest(file: SceneFile, shapes: Sequence[tuple[int, int]]) -> bool:
     """Tell whether each pixel of the last overview is the nearest of the one before."""
     if len(shapes) < 2:
         return False
-    with rasterio.open(path, overview_level=len(shapes) - 2) as src:
+    with file.dataset(len(shapes) - 2) as src:
         last = src.read(1)
-    finer = {} if len(shapes) == 2 else {"overview_level": len(shapes) - 3}
-    with rasterio.open(path, **finer) as src:
+    with file.dataset(None if len(shapes) == 2 else len(shapes) - 3) as src:
         before = src.read(1)
     rows, columns = (
         np.minimum(np.floor(0.5 + np.arange(n) * (m / n)).astype(int), m - 1)
@@ -209,14 +206,11 @@ class LevelReader(SourceReader):
             out = np.empty((rows, columns), known.dtype)
         out.fill(known.nodata or 0)
         file = self._files.get(source)
-        try:
-            shapes = self._overviews.get(file.path, categorical=resampling in _CATEGORICAL)
-            if file.corner is None:
-                self._warped(file, shapes, resampling, window, out, known.nodata)
-            else:
-                self._taken(file, shapes, window, out)
-        except RasterioError as e:
-            raise SceneError(f"{file.path}: cannot be read: {first_line(e)}") from e
+        shapes = self._overviews.get(file.file, categorical=resampling in _CATEGORICAL)
+        if file.corner is None:
+            self._warped(file, shapes, resampling, window, out, known.nodata)
+        else:
+            self._taken(file, shapes, window, out)
         if file.corner is not None and file.nodata not in (None, known.nodata):
             out[out == file.nodata] = known.nodata or 0
         return out
@@ -269,7 +263,7 @@ class LevelReader(SourceReader):
         if number == 0:
             return self._pixels(file, window)
         (r0, r1), (c0, c1) = ((part.start, part.stop) for part in window)
-        with rasterio.open(file.path, overview_level=number - 1) as src:
+        with file.file.dataset(number - 1) as src:
             found: npt.NDArray[Any] = src.read(
                 file.band, window=RasterWindow(c0, r0, c1 - c0, r1 - r0)
             )

@@ -3,6 +3,8 @@
 Reads the index and computes nothing.
 """
 
+from odc_bdc.planning.cloudiness import expected_clear
+from odc_bdc.planning.given import GivenScene, given_scene, plan_scenes
 from odc_bdc.planning.overviews import (
     OverviewTask,
     OverviewTile,
@@ -34,6 +36,7 @@ __all__ = [
     "BandSource",
     "CompositeTask",
     "EmptyPeriod",
+    "GivenScene",
     "OverviewTask",
     "OverviewTile",
     "PeriodStatus",
@@ -42,12 +45,15 @@ __all__ = [
     "State",
     "built_images",
     "cube_status",
+    "expected_clear",
+    "given_scene",
     "missing_sources",
     "overview_factor",
     "overview_name",
     "overview_product",
     "plan_cube",
     "plan_overviews",
+    "plan_scenes",
     "scene_ref",
     "status_of",
     "survey_cube",

@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from odc_bdc.cube import CubeSpec
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.indexing.known import LIVE_FORMAT
 from odc_bdc.indexing.spatial import find_near
 from odc_bdc.naming import dataset_id, period_folder
 from odc_bdc.planning.plan import whole_periods
@@ -186,6 +187,8 @@ def plan_overviews(
     time = (periods[ordered[0]].start_datetime, periods[ordered[-1]].end_datetime)
     found: dict[Period, list[Dataset]] = {}
     for dataset in find_near(dc, cube.name, None, time=time):
+        if dataset.metadata_doc["properties"].get("odc:file_format") == LIVE_FORMAT:
+            continue  # it has no files
         if period := periods.get(begin(dataset).date()):
             found.setdefault(period, []).append(dataset)
     return [

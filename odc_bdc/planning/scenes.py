@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dateutil.parser
 from datacube.utils.uris import uri_resolve
@@ -18,13 +18,23 @@ from odc_bdc.planning.task import BandSource, SceneRef
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from datacube.model import Dataset
-
     from odc_bdc.cube import CubeSpec, Encoding, Source
 
 
+class SceneDocument(Protocol):
+    """What is needed of datacube's `Dataset`: the EO3 document, and where it is from."""
+
+    @property
+    def metadata_doc(self) -> Mapping[str, Any]:
+        """The document, as an index has it."""
+
+    @property
+    def uri(self) -> str | None:
+        """Address that relative paths of measurements start from."""
+
+
 def scene_ref(
-    dataset: Dataset, cube: CubeSpec, source: Source, encodings: Mapping[str, Encoding]
+    dataset: SceneDocument, cube: CubeSpec, source: Source, encodings: Mapping[str, Encoding]
 ) -> SceneRef:
     """Give what a worker needs of an indexed scene of one of a cube's sources.
 
@@ -60,7 +70,7 @@ def scene_ref(
     )
 
 
-def _item(dataset: Dataset) -> str | None:
+def _item(dataset: SceneDocument) -> str | None:
     """Give the address of a dataset's STAC item: its own, or that which its EO3 document tells."""
     told = dataset.metadata_doc["properties"].get(HREF) or ""
     if not (dataset.uri or DOCUMENT_SUFFIX).endswith(DOCUMENT_SUFFIX):
@@ -68,7 +78,7 @@ def _item(dataset: Dataset) -> str | None:
     return told if "://" in told else None
 
 
-def begin(dataset: Dataset) -> datetime:
+def begin(dataset: SceneDocument) -> datetime:
     """Give the time (UTC) at which a dataset begins."""
     properties = dataset.metadata_doc["properties"]
     said: Any = properties.get("dtr:start_datetime") or properties["datetime"]

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What there is of a tile and period; in the order in which they want to be looked at."""
+    """What there is of a tile and period; in the order in which they want to be looked at.
+
+    ``live`` and ``done`` are of what the plan says now: a recipe, and a built image.
+    """
 
     FAILED = "failed"
     MISSING = "missing"
     STALE = "stale"
+    LIVE = "live"
     DONE = "done"
     EMPTY = "empty"
 
@@ -103,12 +107,15 @@ def status_of(
 def _of_task(
     task: CompositeTask, there: Sequence[KnownImage], failures: Mapping[uuid.UUID, str]
 ) -> PeriodStatus:
-    of_task = next((image for image in there if image.planned == task.id), None)
+    # For an instant a live image and the built one may both be there.
+    of_task = min((i for i in there if i.planned == task.id), key=lambda i: i.live, default=None)
     remark = None
     if of_task is not None:
-        state = State.DONE
-        if of_task.id != of_task.planned:
+        state = State.LIVE if of_task.live else State.DONE
+        if of_task.skipped:
             remark = "scenes that could not be read are left out"
+        elif of_task.live and task.id in failures:
+            remark = f"building it failed: {failures[task.id]}"
     elif task.id in failures:
         state, remark = State.FAILED, failures[task.id]
     elif there:

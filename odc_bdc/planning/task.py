@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from odc_bdc.compositing import COMPOSITE_VERSION
 from odc_bdc.cube import CubeSpec, Encoding
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.files import Access
 from odc_bdc.naming import cube_item_id, dataset_id
 from odc_bdc.timeline import Period
 
@@ -63,7 +64,13 @@ class SceneRef:
 
 @dataclass(frozen=True)
 class CompositeTask:
-    """One image of a cube: a tile, a period and its scenes, sorted by time."""
+    """One image of a cube: a tile, a period and its scenes, sorted by time.
+
+    Attributes
+    ----------
+    access
+        How to get at files that not everybody may read. The image does not depend on it.
+    """
 
     # No slots: what follows from the fields is worked out once, when it is first asked for.
 
@@ -71,6 +78,7 @@ class CompositeTask:
     tile_id: str
     period: Period
     scenes: tuple[SceneRef, ...]
+    access: Access = field(default=Access(), compare=False)
 
     @cached_property
     def geobox(self) -> GeoBox:
@@ -133,3 +141,8 @@ class CompositeTask:
             "shape": list(self.geobox.shape),
             "scenes": [scene.label for scene in self.scenes],
         }
+
+
+def time_and_name(scene: SceneRef) -> tuple[datetime, str, str]:
+    """Give what the scenes of a task are sorted by."""
+    return scene.datetime, scene.label, str(scene.id)

@@ -38,6 +38,7 @@ from odc_bdc.building.image import write_bands
 from odc_bdc.building.tile import composite_tile, composite_windows
 from odc_bdc.cog import DEFLATE
 from odc_bdc.errors import UnreadableSceneError
+from odc_bdc.files import Versions, scene_files
 from odc_bdc.function import _OWN, composite_function
 from odc_bdc.planning import BandSource, CompositeTask
 
@@ -292,7 +293,9 @@ class TestStore:
 
     def known(self, task, root):
         store = EfficacyStore.below(root)
-        keys = [kept.observation_key(task.cube, task.geobox, g) for g in task.observations]
+        hrefs = [b.href for s in task.scenes for _, b in s.sources]
+        stamps = Versions(scene_files()).known(hrefs)
+        keys = [kept.observation_key(task.cube, task.geobox, g, stamps) for g in task.observations]
         return [store.get(key) for key in keys]
 
     def test_efficacy_is_that_of_the_whole_tile(self, task, tmp_path):

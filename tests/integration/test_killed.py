@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,7 +98,9 @@ def test_index_finishes_after_kills(home, scenes, tmp_path):
 @pytest.fixture(scope="module")
 def forks():
     context = get_context("forkserver")
-    context.set_forkserver_preload(["odc_bdc.building", "odc_bdc.planning", "odc_bdc.database"])
+    context.set_forkserver_preload(
+        ["odc_bdc.building", "odc_bdc.live.declaring", "odc_bdc.planning", "odc_bdc.database"]
+    )
     return context
 
 
@@ -172,6 +175,45 @@ def test_builds_killed_at_any_moment_end_the_same(filled, forks, undisturbed, tm
     run.join()
     assert run.exitcode == 0
     assert_same_end(filled, tmp_path, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def declared(filled, forks, tmp_path_factory):
+    """Give the names of the files of a declaration in peace, its datasets, and its seconds."""
+    forget_images(filled)
+    root = tmp_path_factory.mktemp("declared")
+    begun = time.monotonic()
+    run = fork(forks, builders.declare, filled, root)
+    run.join()
+    assert run.exitcode == 0
+    seconds = time.monotonic() - begun
+    return root, builders.visible_files(root), seconds
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_declarations_killed_at_any_moment_end_the_same(filled, forks, declared, number):
+    root, files, seconds = declared
+    forget_images(filled)
+    shutil.rmtree(root)
+    chance = random.Random(number)  # noqa: S311 (no secret)
+    run = fork(forks, builders.declare, filled, root)
+    run.join(chance.uniform(seconds / 3, seconds))
+    run.kill()
+    run.join()
+    # A recipe is never there without its document, nor a dataset without both.
+    there = builders.visible_files(root)
+    assert there.items() <= files.items()
+    assert sum(name.endswith(".yaml") for name in there) * 2 == len(there)
+    assert all(Path(uri.removeprefix("file://")).is_file() for uri, _ in images(filled).values())
+    run = fork(forks, builders.declare, filled, root)
+    run.join()
+    assert run.exitcode == 0
+    assert builders.visible_files(root) == files
+    assert {Path(uri).name for uri, _ in images(filled).values()} == {
+        Path(name).name for name in files if name.endswith(".yaml")
+    }
+    assert not any(archived for _, archived in images(filled).values())
+    assert list((root / builders.PARTIAL).glob("*")) == []
 
 
 def test_builders_at_once_make_each_image_once(filled, forks, undisturbed, tmp_path):

@@ -1,5 +1,7 @@
 """Blocks that are decoded without GDAL have the pixels that GDAL reads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -8,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odc_bdc.building.blocks import block_file
-from odc_bdc.errors import SceneError
+from odc_bdc.errors import ReplacedFileError, SceneError
+from odc_bdc.files import scene_files
 
 pytest.importorskip("imagecodecs")
 pytest.importorskip("tifffile")
@@ -44,7 +47,7 @@ def test_pixels_are_those_of_gdal(tmp_path, dtype, compress, predictor):
     path = tmp_path / "a.tif"
     write(path, random(dtype), compress=compress, predictor=predictor)
     with rasterio.open(path) as src:
-        known = block_file(str(src.name), 1)
+        known = block_file(scene_files().get(str(src.name)), 1)
         out = np.empty(SHAPE, dtype)
         known.read((slice(0, 300), slice(0, 421)), out)
         np.testing.assert_array_equal(out, src.read(1))
@@ -64,7 +67,7 @@ def test_any_window(tmp_path_factory, data):
     wanted = pixels[tuple(window)]
     room = np.zeros((wanted.shape[0], wanted.shape[1] + 3), "int16")
     with rasterio.open(path) as src:
-        block_file(str(src.name), 1).read(tuple(window), room[:, 1:-2])
+        block_file(scene_files().get(str(src.name)), 1).read(tuple(window), room[:, 1:-2])
     np.testing.assert_array_equal(room[:, 1:-2], wanted)
     assert not room[:, 0].any()
     assert not room[:, -2:].any()
@@ -76,7 +79,7 @@ def test_blocks_that_are_left_out(tmp_path, nodata):
     pixels[:70, :130] = 5
     write(tmp_path / "a.tif", pixels, sparse_ok=True, nodata=nodata)
     with rasterio.open(tmp_path / "a.tif") as src:
-        known = block_file(str(src.name), 1)
+        known = block_file(scene_files().get(str(src.name)), 1)
         assert (known.places[..., 1] == 0).any()
         out = np.empty(SHAPE, "int16")
         known.read((slice(0, 300), slice(0, 421)), out)
@@ -89,7 +92,7 @@ def test_a_band_of_several(tmp_path, interleave):
     pixels = random("uint16", (3, *SHAPE))
     write(tmp_path / "a.tif", pixels, interleave=interleave, predictor=2)
     with rasterio.open(tmp_path / "a.tif") as src:
-        known = block_file(str(src.name), 2)
+        known = block_file(scene_files().get(str(src.name)), 2)
         if interleave == "pixel":
             assert known is None
             return
@@ -114,25 +117,31 @@ def test_what_is_not_plain_is_left_to_gdal(tmp_path, how):
     pixels = random("uint16").astype(how.pop("dtype", "uint16"))
     write(tmp_path / "a.tif", pixels & 0xFFF if "nbits" in how else pixels, **how)
     with rasterio.open(tmp_path / "a.tif") as src:
-        assert block_file(str(src.name), 1) is None
+        assert block_file(scene_files().get(str(src.name)), 1) is None
+
+
+def opened(path):
+    return block_file(scene_files().get(str(path)), 1)
 
 
 @pytest.mark.parametrize("compress", ["DEFLATE", "ZSTD", "LZW"])
 def test_a_broken_block_is_told(tmp_path, compress):
     path = tmp_path / "a.tif"
     write(path, random("int16"), compress=compress)
-    with rasterio.open(path) as src:
-        known = block_file(str(src.name), 1)
-    offset, size = known.places[2, 1].tolist()
+    offset, size = opened(path).places[2, 1].tolist()
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(b"\xff" * size)
+    known = opened(path)
     out = np.empty(SHAPE, "int16")
     with pytest.raises(SceneError, match=r"a\.tif: cannot be read: block 2, 1 is broken"):
         known.read((slice(0, 300), slice(0, 421)), out)
     path.write_bytes(path.read_bytes()[: offset + size // 2])
-    with pytest.raises(SceneError, match=r"a\.tif: cannot be read: block 2, 1 is broken"):
+    with pytest.raises(ReplacedFileError):
         known.read((slice(128, 192), slice(128, 256)), out[:64, :128])
+    cut = replace(known, file=scene_files().get(str(path)))
+    with pytest.raises(SceneError, match=r"a\.tif: cannot be read: block 2, 1 is broken"):
+        cut.read((slice(128, 192), slice(128, 256)), out[:64, :128])
     path.unlink()
     with pytest.raises(SceneError, match="No such file"):
         known.read((slice(0, 1), slice(0, 1)), out[:1, :1])

@@ -184,10 +184,11 @@ def plans(draw):
                 entry = CompositeTask(CUBE, tile, period, (scene(tile + period.label),))
                 if draw(st.booleans()):
                     failures[entry.id] = "disk full"
-                own = draw(st.sampled_from(["no", "own", "skipped"]))
+                own = draw(st.sampled_from(["no", "own", "skipped", "live"]))
                 if own != "no":
                     made = entry.id if own == "own" else uuid.uuid4()
-                    images.append(KnownImage(made, tile, period.start, entry.id))
+                    how = (own == "skipped", own == "live")
+                    images.append(KnownImage(made, tile, period.start, entry.id, *how))
             else:
                 entry = EmptyPeriod(CUBE, tile, period, "no scene")
             entries.append(entry)
@@ -219,9 +220,11 @@ def test_states_follow_from_images_and_failures(case):
         if isinstance(entry, EmptyPeriod):
             assert status.state == ("stale" if there else "empty")
             assert status.remark == "no scene"
-        elif any(i.planned == entry.id for i in there):
-            assert status.state == "done"
-            assert (status.remark is not None) == (status.image != entry.id)
+        elif mine := [i for i in there if i.planned == entry.id]:
+            (image,) = mine
+            assert (status.state, status.image) == ("live" if image.live else "done", image.id)
+            failed = image.live and entry.id in failures
+            assert (status.remark is not None) == (image.skipped or failed)
         elif entry.id in failures:
             assert (status.state, status.remark) == ("failed", "disk full")
         else:

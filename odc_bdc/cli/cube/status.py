@@ -38,6 +38,7 @@ def status(
 
     \b
     done     the image is built, of what the plan says now
+    live     it is declared, of what the plan says now, and composited when somebody reads it
     stale    another image is visible: its scenes or the cube's definition changed
     failed   the image could not be built when it was last tried
     missing  there are scenes, and no image

@@ -3,11 +3,11 @@
 Whatever a source is, `find_items` gives its items one by one as they were found.
 """
 
-from odc_bdc.indexing.sources.access import AccessToken
+from odc_bdc.indexing.sources.access import TOKEN_VARIABLE, AccessToken
 from odc_bdc.indexing.sources.find import Progress, find_items
 from odc_bdc.indexing.sources.resume import Resume
 from odc_bdc.indexing.sources.search import Search
-from odc_bdc.indexing.sources.web import TOKEN_VARIABLE, Patience
+from odc_bdc.indexing.sources.web import Patience
 
 __all__ = [
     "TOKEN_VARIABLE",

@@ -10,6 +10,9 @@ from urllib.parse import quote, quote_plus
 
 from odc_bdc.errors import InvalidValueError
 
+TOKEN_VARIABLE = "ODC_BDC_STAC_TOKEN"  # noqa: S105 (the name of the variable, not a token)
+"""Environment variable that the command line takes a token from; errors name it."""
+
 HEADER = "x-api-key"
 PARAMETER = "access_token"
 
@@ -29,6 +32,12 @@ class AccessToken:
         The token; never shown.
     sent_as
         ``header`` is ``x-api-key``, ``query`` the parameter ``access_token`` of the address.
+    name
+        Of another header or parameter.
+    scheme
+        Word before the token in a header.
+    variable
+        Of the environment, that the token is from; errors name it.
 
     Raises
     ------
@@ -38,6 +47,21 @@ class AccessToken:
 
     value: str = field(repr=False)
     sent_as: Literal["header", "query"] = "header"
+    name: str | None = None
+    scheme: str | None = None
+    variable: str = TOKEN_VARIABLE
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is sent as headers."""
+        if self.sent_as != "header":
+            return {}
+        return {self.name or HEADER: f"{self.scheme} {self.value}" if self.scheme else self.value}
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What is sent as parameters of the address."""
+        return {self.name or PARAMETER: self.value} if self.sent_as == "query" else {}
 
     def __post_init__(self) -> None:
         if len(self.value) < _SHORTEST:

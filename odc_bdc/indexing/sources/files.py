@@ -71,9 +71,9 @@ def asked(
         what = "no such file" if doing == "read" else f"cannot be {doing}: there is no such bucket"
         raise error(f"{href}: {what}") from e
     except PermissionError as e:
-        raise error(f"{href}: access is denied; {_advice(href)}") from e
+        raise error(f"{href}: access is denied; {access_advice(href)}") from e
     except Exception as e:  # each library has exceptions of its own
-        what = _advice(href) if type(e).__name__ == "NoCredentialsError" else words(e)
+        what = access_advice(href) if type(e).__name__ == "NoCredentialsError" else words(e)
         raise error(f"{href}: cannot be {doing}: {what}") from e
 
 
@@ -82,7 +82,8 @@ def words(error: BaseException) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
-def _advice(href: str) -> str:
+def access_advice(href: str) -> str:
+    """Say what to do where access is denied."""
     if not href.startswith("s3://"):
         return "see who may read it"
     return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true if it is open"

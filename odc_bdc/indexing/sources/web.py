@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,14 +32,13 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 
 from odc_bdc import __version__
 from odc_bdc.errors import SourceError
-from odc_bdc.indexing.sources.access import HEADER, PARAMETER, AccessToken, Discretion
-
-TOKEN_VARIABLE = "ODC_BDC_STAC_TOKEN"  # noqa: S105 (the name of the variable, not a token)
-"""Environment variable that the command line takes a token from; errors name it."""
+from odc_bdc.indexing.sources.access import TOKEN_VARIABLE, AccessToken, Discretion
 
 _LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry", "pystac_client.stac_api_io")
 _TRIES_TO_CONNECT = 2
 _CONNECT = 20.0
+_SLOW = 3  # times the patience with silence, that a part of a file may take
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _log = logging.getLogger(__name__)
 _Given = TypeVar("_Given")
 
@@ -111,15 +112,14 @@ class _Again(Exception):  # noqa: N818 (a signal to tenacity, which never gets o
 class _TokenAdapter(HTTPAdapter):
     """Adds the token when a request leaves: nobody who holds the request has seen it."""
 
-    def __init__(self, token: AccessToken) -> None:
-        super().__init__()
+    def __init__(self, token: AccessToken, connections: int) -> None:
+        super().__init__(pool_maxsize=connections)
         self._token = token
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         """Send a copy: the request itself may be sent to another host by a redirect."""
         sent = request.copy()
-        if self._token.sent_as == "header":
-            sent.headers[HEADER] = self._token.value
+        sent.headers.update(self._token.headers)
         response = super().send(sent, *args, **kwargs)
         response.request = request
         return response
@@ -127,25 +127,59 @@ class _TokenAdapter(HTTPAdapter):
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """Give the address as it is sent."""
         url = str(super().request_url(request, proxies))
-        if self._token.sent_as == "header":
-            return url
-        extra = urlencode({PARAMETER: self._token.value})
-        return f"{url}{'&' if '?' in url else '?'}{extra}"
+        extra = urlencode(self._token.parameters)
+        return f"{url}{'&' if '?' in url else '?'}{extra}" if extra else url
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a file, and what the answer says of the whole.
+
+    Attributes
+    ----------
+    size
+        Bytes of the file.
+    mark
+        Its ``ETag``, else ``Last-Modified``; empty if the server tells neither.
+    """
+
+    content: bytes
+    size: int
+    mark: str
 
 
 class Web:
-    """A session with HTTP servers; the token goes to the host of `address` only."""
+    """A session with HTTP servers; the token goes to the host of `address` only.
 
-    def __init__(self, address: str, token: AccessToken | None, patience: Patience) -> None:
+    Parameters
+    ----------
+    advice
+        What to do about an answer of 401 or 403 where no token was sent.
+    connections
+        To one host that are kept open.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: AccessToken | None,
+        patience: Patience,
+        *,
+        advice: str = f"the server wants an access token; set {TOKEN_VARIABLE}",
+        connections: int = 10,
+    ) -> None:
         self._origin = origin(address)
         self._token = token
         self._patience = patience
+        self._advice = advice
         self._answered = False
         self.discretion = Discretion(token)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"odc_bdc/{__version__}"
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
         if token:
-            self._session.mount(f"{self._origin}/", _TokenAdapter(token))
+            self._session.mount(f"{self._origin}/", _TokenAdapter(token, connections))
 
     def __enter__(self) -> Self:
         for name in _LOGGERS:
@@ -206,6 +240,41 @@ class Web:
             file.seek(0)
             yield file
 
+    def part(self, address: str, start: int, stop: int) -> Part:
+        """Give a part of a file, as far as the file goes: from a byte to the one before another.
+
+        Raises
+        ------
+        WebError
+            If it cannot be had, or the server gives files only as a whole.
+        """
+        # Packed on its way, it would be a part of something else.
+        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+
+        def fetch() -> Part:
+            with self._send(address, stream=True, headers=headers) as response:
+                return self._received(response, start)
+
+        return self._patiently(fetch, address)
+
+    def _received(self, response: Response, start: int) -> Part:
+        """Read the answer that holds a part; an answer that drips in is as bad as none."""
+        told = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT or not told:
+            reason = "the server gives no parts of files (HTTP range requests)"
+            raise _Again(Failed(reason, response.status_code))
+        first, last, size = (int(number) for number in told.groups())
+        until = time.monotonic() + _SLOW * self._patience.timeout
+        content = bytearray()
+        for piece in response.iter_content(1 << 18):
+            content += piece
+            if time.monotonic() > until:
+                raise _Again(Failed("the answer comes too slowly"))
+        if first != start or len(content) != last + 1 - first:
+            raise _Again(Failed("the answer is another part than was asked for", passing=True))
+        mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        return Part(bytes(content), size, mark)
+
     def _send(self, address: str, *, method: str = "GET", **kwargs: Any) -> Response:
         address = self._as_secure_as_asked(address)
         response = self._session.request(
@@ -243,10 +312,10 @@ class Web:
     def _about_token(self, status: int) -> str:
         said = f"HTTP {status} {_phrase(status)}"
         if self._token is None:
-            return f"{said}: the server wants an access token; set {TOKEN_VARIABLE}"
+            return f"{said}: {self._advice}"
         return (
             f"{said}: the server does not take the access token as {self._token.sent_as}; see that "
-            f"{TOKEN_VARIABLE} is valid, and that the server takes it so"
+            f"{self._token.variable} is valid, and that the server takes it so"
         )
 
     def _patiently(self, do: Callable[[], _Given], address: str) -> _Given:

@@ -1,0 +1,26 @@
+"""Files of scenes wherever they lie: on disks, on HTTP servers and in buckets.
+
+Each is read as one version of it: a file that is replaced meanwhile is noticed, and never gives
+bytes of both.
+"""
+
+from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule, read_access
+from odc_bdc.files.opening import OpenDataset, OpenFile, SceneFile, SceneFiles, scene_files
+from odc_bdc.files.remote import plain_href
+from odc_bdc.files.version import LOCAL_INTERVAL, FileVersion, Versions
+
+__all__ = [
+    "ACCESS_VARIABLE",
+    "LOCAL_INTERVAL",
+    "Access",
+    "AccessRule",
+    "FileVersion",
+    "OpenDataset",
+    "OpenFile",
+    "SceneFile",
+    "SceneFiles",
+    "Versions",
+    "plain_href",
+    "read_access",
+    "scene_files",
+]

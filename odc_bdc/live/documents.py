@@ -1,0 +1,218 @@
+"""What a live image is on disk and in the index: its recipe, and the EO3 document beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from odc_bdc.building.documents import task_properties
+from odc_bdc.building.efficacy import FOLDER
+from odc_bdc.building.storage import Storage
+from odc_bdc.building.store import LIVE_FOLDER, ImageStore
+from odc_bdc.building.work import remarks
+from odc_bdc.files import Access, Versions, scene_files
+from odc_bdc.indexing import RasterFile, dataset_document
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.indexing.known import FINGERPRINT, LIVE_FORMAT, PLANNED
+from odc_bdc.live.recipe import (
+    RECIPE_SUFFIX,
+    Unreadable,
+    quality_files,
+    quality_stamp,
+    recipe_document,
+    recipe_text,
+)
+from odc_bdc.naming import dataset_id, period_folder
+
+if TYPE_CHECKING:
+    import uuid
+
+    from odc_bdc.planning import CompositeTask
+
+
+@dataclass(frozen=True)
+class LiveTerms:
+    """Where and how live images are declared, apart from their tasks.
+
+    Attributes
+    ----------
+    store
+        Root below which recipes lie.
+    unreadable
+        As of `odc_bdc.live.recipe.LiveRecipe`.
+    """
+
+    # No slots: what follows from the fields is worked out once, when it is first asked for.
+
+    store: ImageStore
+    unreadable: Unreadable = "fail"
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The files below the root."""
+        return self.store.storage
+
+    @cached_property
+    def place(self) -> str:
+        """Address of the root, as an index has it."""
+        return self.storage.uri("").rstrip("/")
+
+    def fingerprint(self, task: CompositeTask) -> str:
+        """Give a checksum of all that a live image follows from, but the counts of clear pixels."""
+        return self.recipe(task)[1]
+
+    def recipe(
+        self,
+        task: CompositeTask,
+        n_clear: Sequence[int | None] | None = None,
+        stamp: str | None = None,
+    ) -> tuple[str, str]:
+        """Give the text of a task's recipe, and its fingerprint."""
+        # From the folder of a recipe, so that the root can be moved with all that is in it.
+        up = "../" * (_FOLDER.count("/") + 1)
+        document = recipe_document(
+            task,
+            unreadable=self.unreadable,
+            knowledge=up + FOLDER if self.store.is_local else None,
+        )
+        text = recipe_text(document)
+        fingerprint = hashlib.sha256(f"{self.place}\n{text}".encode()).hexdigest()
+        if n_clear is not None:
+            for observation, count in zip(document["observations"], n_clear, strict=True):
+                observation["n_clear"] = count
+            text = recipe_text(document if stamp is None else {**document, "stamp": stamp})
+        return text, fingerprint
+
+    def folder(self, task: CompositeTask, live_id: uuid.UUID) -> str:
+        """Give where the files of a live image belong, relative to the root."""
+        return _FOLDER.format(
+            cube=task.cube.name,
+            tile=task.tile_id,
+            period=period_folder(task.period),
+            id8=str(live_id)[:8],
+        )
+
+    def files(self, task: CompositeTask, live_id: uuid.UUID) -> tuple[str, str]:
+        """Give the paths of recipe and document of a live image, relative to the root."""
+        name = f"{self.folder(task, live_id)}/{self.store.layout.item_id(task)}"
+        return name + RECIPE_SUFFIX, name + DOCUMENT_SUFFIX
+
+    def is_written(self, task: CompositeTask, live_id: uuid.UUID) -> bool:
+        """Tell whether recipe and document of a live image are there."""
+        return all(self.storage.exists(path) for path in self.files(task, live_id))
+
+
+_FOLDER = f"{LIVE_FOLDER}/{{cube}}/{{tile}}/{{period}}/{{id8}}"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDocuments:
+    """A live image that is about to be written.
+
+    Attributes
+    ----------
+    id
+        Of its dataset. It follows from the task, from where and how it is declared, and from the
+        counts of clear pixels: what a recipe says never changes.
+    folder
+        Where its files belong, relative to the root.
+    recipe_name, document_name
+        Of the files in it.
+    """
+
+    id: uuid.UUID
+    folder: str
+    recipe_name: str
+    document_name: str
+    recipe: str
+    document: Mapping[str, Any]
+
+
+def live_documents(
+    terms: LiveTerms,
+    task: CompositeTask,
+    n_clear: Sequence[int | None] | None,
+    *,
+    processed: datetime,
+    planned: CompositeTask,
+    stamp: str | None = None,
+) -> LiveDocuments:
+    """Make recipe and EO3 document of a live image.
+
+    Parameters
+    ----------
+    task
+        With the scenes that it is to be made of.
+    n_clear
+        As of `odc_bdc.live.recipe.LiveRecipe`; None where the function needs none.
+    processed
+        Time of the declaration.
+    planned
+        The task with the scenes that could not be read, if there were any; else the same.
+    stamp
+        From `QualityStamps`, if pixels were counted.
+
+    Raises
+    ------
+    InvalidValueError
+        If the cube was changed so that it has no YAML form.
+    """
+    recipe, fingerprint = terms.recipe(task, n_clear, stamp)
+    fingerprint = ".".join(part for part in (fingerprint, stamp) if part)
+    counts = orjson.dumps(n_clear).decode()
+    live_id = dataset_id("live", str(task.id), fingerprint, counts)
+    recipe_path, document_path = terms.files(task, live_id)
+    geobox, cube = task.geobox, task.cube
+    shape, transform = tuple(geobox.shape), tuple(geobox.affine)[:6]
+    name = recipe_path.rpartition("/")[2]
+    document = dataset_document(
+        dataset_id=live_id,
+        product=cube.name,
+        label=terms.store.layout.item_id(task),
+        files={"": RasterFile(name, shape, transform, str(geobox.crs), None, None)},
+        properties={
+            **task_properties(task, processed),
+            "odc:file_format": LIVE_FORMAT,
+            PLANNED: str(planned.id),
+            FINGERPRINT: fingerprint,
+            **remarks(planned, _left_out(planned, task)),
+        },
+        location=None,
+        lineage={"scenes": [scene.id for scene in task.scenes]},
+    )
+    # A reader is told of a band by whatever name was asked for; the layer is its own.
+    document["measurements"] = {m.name: {"path": name, "layer": m.name} for m in cube.outputs}
+    return LiveDocuments(
+        live_id,
+        terms.folder(task, live_id),
+        name,
+        document_path.rpartition("/")[2],
+        recipe,
+        document,
+    )
+
+
+class QualityStamps:
+    """Versions of the files in which clear pixels are counted; each file is looked at once."""
+
+    def __init__(self) -> None:
+        self._versions: dict[Access, Versions] = {}
+
+    def of(self, task: CompositeTask) -> str:
+        """Give a checksum of the versions of a task's files."""
+        if task.access not in self._versions:
+            files = scene_files(task.access)
+            self._versions[task.access] = Versions(files, local=math.inf, remote=math.inf)
+        return quality_stamp(task, self._versions[task.access].known(quality_files(task)))
+
+
+def _left_out(planned: CompositeTask, task: CompositeTask) -> tuple[uuid.UUID, ...]:
+    kept = {scene.id for scene in task.scenes}
+    return tuple(scene.id for scene in planned.scenes if scene.id not in kept)

@@ -1,0 +1,470 @@
+"""A cube as a lazy `xarray.Dataset`, of scenes that somebody has at hand: no index is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import dask
+import dask.array as da
+import dateutil.parser
+import numpy as np
+import numpy.typing as npt
+import shapely
+import shapely.geometry
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from odc.geo.xr import xr_coords
+
+from odc_bdc.compositing import describe_band
+from odc_bdc.cube import CubeSpec, Encoding, find_cube
+from odc_bdc.errors import InvalidValueError, SceneError, UnknownNameError, did_you_mean
+from odc_bdc.files import Access
+from odc_bdc.indexing import (
+    IngestRecipe,
+    Verify,
+    belongs_to,
+    item_document,
+    normalise_item,
+    shipped_recipes,
+)
+from odc_bdc.indexing.conversion import stored_document
+from odc_bdc.live.image import LiveImage
+from odc_bdc.live.recipe import parse_recipe, recipe_document, recipe_text
+from odc_bdc.planning import GivenScene, given_scene, plan_scenes
+from odc_bdc.product import product_document
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from odc_bdc.cog import Window
+    from odc_bdc.cube import Measurement
+    from odc_bdc.planning import CompositeTask
+    from odc_bdc.timeline import Period
+
+Area: TypeAlias = Sequence[float] | Geometry | shapely.Geometry | Mapping[str, Any]
+"""A bbox (west, south, east, north in degrees), a geometry of `odc.geo`, one of shapely or GeoJSON
+(in longitude and latitude)."""
+
+CHUNK = 1024
+"""Rows and columns of chunks, unless others are asked for."""
+
+_IMAGES = 16
+_ALIGNED = 1e-3
+
+
+def open_cube(
+    cube: CubeSpec | str,
+    scenes: Iterable[Any],
+    *,
+    bbox: Sequence[float] | None = None,
+    geometry: Area | None = None,
+    geobox: GeoBox | None = None,
+    tile: str | Sequence[str] | None = None,
+    time: str | Sequence[str | date] | None = None,
+    measurements: Sequence[str] | None = None,
+    chunks: Mapping[str, int] | None = None,
+    access: Access | Mapping[str, Any] | None = None,
+    recipes: Sequence[IngestRecipe] | None = None,
+    verify: Verify = "none",
+) -> xr.Dataset:
+    """Open a cube of given scenes, in a notebook without any index; nothing is read yet.
+
+    The pixels are those of the cube that `odc-bdc cube build` would make of the same scenes, bit
+    for bit, whatever part of a tile is asked for. A best-first function (``STK``) orders scenes by
+    what is clear of a whole tile, so the first chunk of a tile takes a look at its quality bands.
+
+    Parameters
+    ----------
+    cube
+        A definition, the name of a shipped one, or the path of a YAML file.
+    scenes
+        STAC items (of pystac, as `pystac_client` finds them, or as dictionaries), datasets of
+        datacube, or both. Items are understood by the recipes for indexing of their collection.
+    bbox, geometry, geobox, tile
+        What part of the cube; at most one of them. `bbox` is in degrees. A `geobox` must lie on the
+        pixels of the cube. `tile` is an id or several. By default all tiles that have a scene.
+    time
+        ``2020``, ``2020-01/2020-03`` or a pair of days: the periods that share a day with it. By
+        default all that have a scene.
+    measurements
+        Names of outputs, or their aliases; by default all outputs.
+    chunks
+        Sizes of chunks along ``y`` and ``x``, -1 for all; by default 1024. Along time they are 1.
+    access
+        How to get at files that not everybody may read: `Access`, or rules by prefix.
+    recipes
+        For items of other collections than those that odc_bdc knows.
+    verify
+        How deeply files of items are looked into, as of `odc_bdc.indexing.item_document`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dask arrays (time, y, x) by name, of the cube's dtypes; time holds the starts of the
+        periods. Pixels without a scene are nodata, and 0 in counts.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no scene, a scene is no source of the cube, nothing of them lies in the area or
+        time asked for, or a parameter cannot be understood.
+    UnknownNameError
+        If there is no such cube or output.
+    SceneError
+        If a scene lacks a measurement, or an item cannot be understood.
+
+    Examples
+    --------
+    >>> from pystac_client import Client  # doctest: +SKIP
+    >>> found = Client.open(url).search(collections=["CB4_64_16D_STK-1"])  # doctest: +SKIP
+    >>> open_cube("CB4_64_1M_STK_v1", found.items(), tile="007004")  # doctest: +SKIP
+    """
+    spec = find_cube(cube) if isinstance(cube, str) else cube
+    outputs = _outputs(spec, measurements)
+    rules = access if isinstance(access, Access) else Access.from_dict(access or {})
+    given = _given(spec, scenes, recipes, verify)
+    region = _Region.of(spec, bbox=bbox, geometry=geometry, geobox=geobox, tile=tile)
+    tasks = plan_scenes(
+        spec, given, tiles=region.tiles, time=_days(time) if time is not None else None,
+        access=rules,
+    )  # fmt: skip
+    if not tasks:
+        raise InvalidValueError(
+            f"none of the {len(given)} scenes lies in the area and time asked for of cube "
+            f"{spec.name}"
+        )
+    whole = region.geobox or _around(task.geobox for task in tasks)
+    images = [_Placed.of(task, whole) for task in tasks]
+    return _dataset(spec, outputs, whole, [i for i in images if i], chunks or {})
+
+
+class _Document(NamedTuple):
+    """The EO3 document of an item, as `SceneDocument`."""
+
+    metadata_doc: Mapping[str, Any]
+    uri: str
+
+
+def _given(
+    cube: CubeSpec,
+    scenes: Iterable[Any],
+    recipes: Sequence[IngestRecipe] | None,
+    verify: Verify,
+) -> list[GivenScene]:
+    if isinstance(scenes, Mapping) and isinstance(scenes.get("features"), list):
+        scenes = scenes["features"]
+    found = [_one(cube, scene, recipes, verify) for scene in scenes]
+    if not found:
+        raise InvalidValueError(f"no scene was given to open cube {cube.name} of")
+    return found
+
+
+def _one(
+    cube: CubeSpec, scene: Any, recipes: Sequence[IngestRecipe] | None, verify: Verify
+) -> GivenScene:
+    if hasattr(scene, "metadata_doc"):
+        definition = scene.product.definition
+        return given_scene(scene, scene.product.name, cube, _encodings(definition))
+    if isinstance(scene, Mapping):
+        doc, href = dict(scene), _self_href(scene)
+    elif hasattr(scene, "get_self_href"):
+        doc, href = scene.to_dict(transform_hrefs=False), scene.get_self_href() or ""
+    else:
+        raise InvalidValueError(
+            f"{type(scene).__name__} is no scene: give STAC items, or datasets of datacube"
+        )
+    recipe = _recipe(cube, doc, recipes)
+    product = _product(recipe.product)
+    item = normalise_item(doc, recipe, href=href)
+    made = item_document(item, recipe, product, location=None, verify=verify)
+    try:
+        stored = stored_document(made, external_lineage=True)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
+        raise SceneError(f"item {item.id}: does not say where it lies: {e}") from e
+    return given_scene(_Document(stored, href), recipe.product, cube, _encodings(product))
+
+
+def _recipe(
+    cube: CubeSpec, item: Mapping[str, Any], recipes: Sequence[IngestRecipe] | None
+) -> IngestRecipe:
+    """Give the recipe by which an item is one of the cube's scenes."""
+    collection = item.get("collection")
+    known = list(shipped_recipes().values()) if recipes is None else list(recipes)
+    fitting = [r for r in known if r.collection == collection and belongs_to(item, r)]
+    ours = [r for r in fitting if r.product in cube.products]
+    if ours:
+        return ours[0]
+    if fitting:
+        return fitting[0]
+    wanted = sorted({r.collection for r in known if r.product in cube.products})
+    raise InvalidValueError(
+        f"item {item.get('id')}: no recipe knows collection {collection!r}; cube {cube.name} is "
+        f"made of items of {', '.join(wanted) or 'none that a recipe knows: give `recipes`'}"
+    )
+
+
+def _self_href(item: Mapping[str, Any]) -> str:
+    links = item.get("links") or ()
+    return next((str(link["href"]) for link in links if link.get("rel") == "self"), "")
+
+
+@cache
+def _product(name: str) -> dict[str, Any]:
+    return product_document(name)
+
+
+def _encodings(product: Mapping[str, Any]) -> dict[str, Encoding]:
+    return {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
+
+
+def _outputs(cube: CubeSpec, names: Sequence[str] | None) -> list[Measurement]:
+    if names is None:
+        return list(cube.outputs)
+    by_name = {alias: m for m in cube.outputs for alias in m.aliases}
+    by_name |= {m.name: m for m in cube.outputs}
+    for name in [names] if isinstance(names, str) else names:
+        if name not in by_name:
+            known = ", ".join(m.name for m in cube.outputs)
+            raise UnknownNameError(
+                f"cube {cube.name} has no output {name!r}{did_you_mean(name, by_name)}; it has "
+                f"{known}"
+            )
+    return [by_name[name] for name in ([names] if isinstance(names, str) else names)]
+
+
+def _days(time: str | Sequence[str | date]) -> tuple[date, date]:
+    """Give the first and last day of a time."""
+    ends = time.split("/") if isinstance(time, str) else list(time)
+    if len(ends) not in {1, 2}:
+        raise InvalidValueError(f"time {time!r} is not one moment, or start and end")
+    first, last = _day(ends[0], last=False), _day(ends[-1], last=True)
+    if last < first:
+        raise InvalidValueError(f"time {time!r} ends before it starts")
+    return first, last
+
+
+def _day(moment: str | date, *, last: bool) -> date:
+    if isinstance(moment, date):
+        return date(moment.year, moment.month, moment.day)
+    try:
+        # What a text does not tell of a date is its end, for the end.
+        start = dateutil.parser.isoparse(str(moment)).date()
+        return dateutil.parser.parse(str(moment), default=_END).date() if last else start
+    except (ValueError, OverflowError) as e:
+        raise InvalidValueError(
+            f"time {moment!r} cannot be read: give 2020, 2020-07 or 2020-07-11"
+        ) from e
+
+
+_END = dateutil.parser.isoparse("2020-12-31")
+
+
+@dataclass(frozen=True)
+class _Region:
+    """What is asked for: tiles, and the pixels, where these are not all of the tiles'."""
+
+    tiles: list[str] | None
+    geobox: GeoBox | None
+
+    @classmethod
+    def of(cls, cube: CubeSpec, **given: Any) -> _Region:
+        asked = {name: value for name, value in given.items() if value is not None}
+        if len(asked) > 1:
+            raise InvalidValueError(f"give one of {', '.join(asked)}")
+        if not asked:
+            return cls(None, None)
+        if "tile" in asked:
+            tiles = [asked["tile"]] if isinstance(asked["tile"], str) else list(asked["tile"])
+            return cls(tiles, None)
+        if "geobox" in asked:
+            return cls._of_geobox(cube, asked["geobox"])
+        return cls._of_area(cube, _geometry(**asked))
+
+    @classmethod
+    def _of_geobox(cls, cube: CubeSpec, geobox: GeoBox) -> _Region:
+        tiles = _tiles(cube, geobox.extent)
+        first = cube.geobox(tiles[0])
+        if first is None or _offset(first, geobox) is None:
+            raise InvalidValueError(
+                f"the geobox does not lie on the pixels of cube {cube.name} "
+                f"({cube.resolution:g} m, {cube.grid.name}); open the cube and reproject it"
+            )
+        return cls(tiles, geobox)
+
+    @classmethod
+    def _of_area(cls, cube: CubeSpec, area: Geometry) -> _Region:
+        tiles = _tiles(cube, area)
+        boxes = [box for box in map(cube.geobox, tiles) if box is not None]
+        whole = _around(boxes)
+        inner = area.to_crs(cube.grid.odc_crs, resolution=cube.resolution * 64)
+        (x0, y0), (x1, y1) = (
+            ~whole.affine * corner
+            for corner in (
+                (inner.boundingbox.left, inner.boundingbox.top),
+                (inner.boundingbox.right, inner.boundingbox.bottom),
+            )
+        )
+        rows = max(0, math.floor(y0)), min(whole.shape.y, math.ceil(y1))
+        columns = max(0, math.floor(x0)), min(whole.shape.x, math.ceil(x1))
+        return cls(tiles, whole[slice(*rows), slice(*columns)])
+
+
+def _geometry(bbox: Sequence[float] | None = None, geometry: Area | None = None) -> Geometry:
+    try:
+        if bbox is not None:
+            west, south, east, north = (float(v) for v in bbox)
+            if west >= east or south >= north:
+                raise InvalidValueError(f"bbox {list(bbox)}: is west, south, east, north")
+            return Geometry(shapely.box(west, south, east, north), "EPSG:4326")
+        if isinstance(geometry, Geometry):
+            return geometry
+        if isinstance(geometry, Mapping):
+            return Geometry(shapely.geometry.shape(dict(geometry)), "EPSG:4326")
+        return Geometry(geometry, "EPSG:4326")
+    except (TypeError, ValueError, KeyError, AttributeError, shapely.errors.ShapelyError) as e:
+        if isinstance(e, InvalidValueError):
+            raise
+        raise InvalidValueError(f"the area cannot be read: {e}") from e
+
+
+def _tiles(cube: CubeSpec, area: Geometry) -> list[str]:
+    tiles = [t for t in cube.grid.tile_ids(area) if cube.geobox(t) is not None]
+    if not tiles:
+        raise InvalidValueError(f"the area lies outside of cube {cube.name}")
+    return tiles
+
+
+def _around(boxes: Iterable[GeoBox]) -> GeoBox:
+    """Give the pixels that hold those of several geoboxes of one grid."""
+    unique = list(dict.fromkeys(boxes))
+    first = unique[0]
+    places = [_offset(first, box) for box in unique]
+    rows = [(p[0], p[0] + b.shape.y) for p, b in zip(places, unique, strict=True) if p]
+    columns = [(p[1], p[1] + b.shape.x) for p, b in zip(places, unique, strict=True) if p]
+    top, left = min(r[0] for r in rows), min(c[0] for c in columns)
+    shape = max(r[1] for r in rows) - top, max(c[1] for c in columns) - left
+    return GeoBox(shape, first.affine * first.affine.translation(left, top), first.crs)
+
+
+def _offset(one: GeoBox, other: GeoBox) -> tuple[int, int] | None:
+    """Give row and column of a geobox's corner in another; None if their pixels differ."""
+    if one.crs != other.crs:
+        return None
+    step = ~one.affine * other.affine
+    column, row = round(step.c), round(step.f)
+    rows, columns = other.shape
+    for corner in ((0, 0), (columns, rows)):
+        x, y = step * corner
+        if abs(x - corner[0] - column) > _ALIGNED or abs(y - corner[1] - row) > _ALIGNED:
+            return None
+    return row, column
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An image, and where it lies in what is asked for."""
+
+    period: Period
+    recipe: str
+    row: int
+    column: int
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, task: CompositeTask, whole: GeoBox) -> _Placed | None:
+        """Place an image; None if it lies outside."""
+        place = _offset(whole, task.geobox)
+        rows, columns = task.geobox.shape
+        if place is None:
+            raise AssertionError
+        row, column = place
+        if row >= whole.shape.y or column >= whole.shape.x or -row >= rows or -column >= columns:
+            return None
+        return cls(task.period, recipe_text(recipe_document(task)), row, column, (rows, columns))
+
+    def shared(self, window: Window) -> tuple[Window, Window] | None:
+        """Give what a window shares with the image: in the window, and in the image."""
+        ours, theirs = [], []
+        places = zip(window, (self.row, self.column), self.shape, strict=True)
+        for part, at, size in places:
+            start, stop = max(part.start, at), min(part.stop, at + size)
+            if start >= stop:
+                return None
+            ours.append(slice(start - part.start, stop - part.start))
+            theirs.append(slice(start - at, stop - at))
+        return (ours[0], ours[1]), (theirs[0], theirs[1])
+
+
+def _dataset(
+    cube: CubeSpec,
+    outputs: Sequence[Measurement],
+    whole: GeoBox,
+    images: Sequence[_Placed],
+    chunks: Mapping[str, int],
+) -> xr.Dataset:
+    for name in chunks:
+        if name not in ("y", "x", "time"):
+            raise InvalidValueError(f"chunks: there is no dimension {name!r}; it has time, y and x")
+    periods = sorted({image.period for image in images}, key=lambda p: p.start)
+    by_period = {p: [i for i in images if i.period == p] for p in periods}
+    recipes = {i.recipe: dask.delayed(i.recipe, pure=True) for i in images}
+    sides = [
+        size if (side := chunks.get(name, CHUNK)) == -1 else side
+        for name, size in zip("yx", whole.shape, strict=True)
+    ]
+    if min(sides) < 1:
+        raise InvalidValueError(f"chunks {dict(chunks)}: sizes are 1 or more, or -1")
+    rows, columns = (
+        [slice(at, min(at + side, size)) for at in range(0, size, side)]
+        for side, size in zip(sides, whole.shape, strict=True)
+    )
+    coords = xr_coords(whole)
+    coords["time"] = ("time", np.array([p.start for p in periods], "datetime64[ns]"))
+    given: dict[Hashable, Any] = {"crs": str(whole.crs), "grid_mapping": "spatial_ref"}
+    found = {}
+    for m in outputs:
+        blocks = [
+            [[_chunk(m, (r, c), by_period[p], recipes) for c in columns] for r in rows]
+            for p in periods
+        ]
+        band = xr.DataArray(da.block(blocks), dims=("time", "y", "x"))
+        found[m.name] = describe_band(band, m, given)
+    out = xr.Dataset(found, coords=coords)
+    out.attrs = {**given, "cube": cube.name}
+    return out
+
+
+def _chunk(
+    m: Measurement, window: Window, images: Sequence[_Placed], recipes: Mapping[str, Any]
+) -> da.Array:
+    shape = 1, *(part.stop - part.start for part in window)
+    parts = [(recipes[i.recipe], shared) for i in images if (shared := i.shared(window))]
+    # Recipes are long, and shared by all chunks of an image.
+    lazy = dask.delayed(_read, pure=True)(
+        (m.name, m.dtype, m.nodata or 0, shape), [r for r, _ in parts], [w for _, w in parts]
+    )
+    return da.from_delayed(lazy, shape, m.dtype)
+
+
+def _read(
+    what: tuple[str, str, float, tuple[int, ...]],
+    recipes: Sequence[str],
+    windows: Sequence[tuple[Window, Window]],
+) -> npt.NDArray[Any]:
+    """Read a chunk (output, dtype, nodata, shape) of its images, wherever dask wants."""
+    name, dtype, nodata, shape = what
+    out = np.full(shape, nodata, dtype)
+    for recipe, (ours, theirs) in zip(recipes, windows, strict=True):
+        out[0][ours] = _image(recipe).read(name, theirs)
+    return out
+
+
+@lru_cache(maxsize=_IMAGES)
+def _image(recipe: str) -> LiveImage:
+    return LiveImage(parse_recipe(recipe, "cube"))

@@ -1,0 +1,132 @@
+"""What makes a live image another one, what its document says, and what status calls it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from made_tasks import CUBE, TILE, cube_at, make_task
+
+from odc_bdc import live
+from odc_bdc.building import ImageStore, composite_tile, count_clear
+from odc_bdc.building.efficacy import EfficacyStore
+from odc_bdc.indexing import known
+from odc_bdc.indexing.known import KnownImage
+from odc_bdc.live.documents import LiveTerms, QualityStamps, live_documents
+from odc_bdc.live.recipe import parse_recipe
+from odc_bdc.planning import Plan
+from odc_bdc.planning.status import status_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return make_task(tmp_path_factory.mktemp("scenes"), cube_at(40, 56), scenes=3)
+
+
+def documents(task, root, n_clear=(5, 6, 7), **terms):
+    made = LiveTerms(ImageStore.open(root), **terms)
+    return live_documents(made, task, n_clear, processed=NOW, planned=task)
+
+
+def test_both_names_of_the_file_format_are_one():
+    assert live.LIVE_FORMAT == known.LIVE_FORMAT
+
+
+def test_a_live_image_is_another_one_if_its_recipe_is(task, tmp_path):
+    made = documents(task, tmp_path)
+    assert documents(task, tmp_path) == made
+    moved = [replace(b, href=f"{b.href}?new") for _, b in task.scenes[0].sources]
+    names = [name for name, _ in task.scenes[0].sources]
+    scene = replace(task.scenes[0], sources=tuple(zip(names, moved, strict=True)))
+    others = [
+        documents(replace(task, scenes=task.scenes[1:]), tmp_path, (6, 7)),
+        documents(replace(task, scenes=(scene, *task.scenes[1:])), tmp_path),
+        documents(task, tmp_path, (5, 6, 8)),
+        documents(task, tmp_path, unreadable="skip"),
+        documents(task, tmp_path / "elsewhere"),
+    ]
+    assert len({made.id, task.id, *(other.id for other in others)}) == len(others) + 2
+    assert len({made.folder, *(other.folder for other in others)}) == len(others) + 1
+    # The clock is no part of it.
+    terms = LiveTerms(ImageStore.open(tmp_path))
+    later = live_documents(terms, task, (5, 6, 7), processed=NOW.replace(year=2027), planned=task)
+    assert (later.id, later.recipe) == (made.id, made.recipe)
+
+
+def test_fingerprint_does_not_depend_on_counts(task, tmp_path):
+    terms = LiveTerms(ImageStore.open(tmp_path))
+    for counts in ((1, 2, 3), None):
+        document = live_documents(terms, task, counts, processed=NOW, planned=task).document
+        assert document["properties"][known.FINGERPRINT] == terms.fingerprint(task)
+
+
+def test_recipe_and_document_lie_side_by_side(task, tmp_path):
+    made = documents(task, tmp_path)
+    recipe = parse_recipe(made.recipe, str(tmp_path / made.folder / made.recipe_name))
+    assert recipe.task == task
+    assert recipe.n_clear == (5, 6, 7)
+    store = EfficacyStore.below(tmp_path)
+    assert Path(recipe.knowledge).resolve() == store.folder
+    assert {m["path"] for m in made.document["measurements"].values()} == {made.recipe_name}
+    assert made.document["properties"][known.PLANNED] == str(task.id)
+    assert json.loads(made.recipe)["item"] == made.document["label"]
+    fewer = replace(task, scenes=task.scenes[:2])
+    terms = LiveTerms(ImageStore.open(tmp_path))
+    rest = live_documents(terms, fewer, (5, 6), processed=NOW, planned=task).document
+    assert rest["properties"][known.SKIPPED] == [str(task.scenes[2].id)]
+    assert rest["properties"][known.PLANNED] == str(task.id)
+
+
+def test_clear_pixels_are_counted_once(task, tmp_path):
+    store = EfficacyStore.below(tmp_path)
+    counts = count_clear(task, store=store)
+    assert counts == count_clear(task)
+    files = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*.json")}
+    assert len(files) == len(counts)
+    assert count_clear(task, store=store) == counts
+    composite_tile(task, store=store)
+    known_now = [json.loads(path.read_text())["n_clear"] for path in files]
+    assert sorted(known_now) == sorted(counts)
+
+
+def test_stamps_follow_the_files_of_quality(task):
+    stamps = QualityStamps().of(task)
+    assert QualityStamps().of(task) == stamps
+    path = Path(task.scenes[1].source("CMASK").href.removeprefix("file://"))
+    data = path.read_bytes()
+    path.write_bytes(data + b" ")
+    assert QualityStamps().of(task) != stamps
+    path.write_bytes(data)
+    other = Path(task.scenes[1].source("BAND14").href.removeprefix("file://"))
+    before = QualityStamps().of(task)
+    other.write_bytes(other.read_bytes() + b" ")
+    assert QualityStamps().of(task) == before
+
+
+def image(task, planned, *, is_live, skipped=False):
+    return KnownImage(uuid.uuid4(), task.tile_id, task.period.start, planned, skipped, is_live)
+
+
+def test_status_tells_live_from_built(task):
+    plan = Plan(task.cube, (task.period,), (task,), ())
+
+    def state(*images, failures=()):
+        (found,) = status_of(plan, images, dict(failures))
+        return str(found.state), found.remark, found.image
+
+    lives, built = image(task, task.id, is_live=True), image(task, task.id, is_live=False)
+    assert state(lives) == ("live", None, lives.id)
+    assert state(lives, built) == state(built, lives) == ("done", None, built.id)
+    why = "building it failed: disk full"
+    assert state(lives, failures=[(task.id, "disk full")]) == ("live", why, lives.id)
+    without = image(task, task.id, is_live=True, skipped=True)
+    assert state(without)[:2] == ("live", "scenes that could not be read are left out")
+    assert state(image(task, uuid.uuid4(), is_live=True))[0] == "stale"
+    assert state()[0] == "missing"
+    assert (TILE, CUBE.function.name) == (task.tile_id, task.cube.function.name)
