@@ -69,6 +69,7 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python -W ignore tests/benchmarks/many.py
 	$(BIN)/python -W ignore tests/benchmarks/live_declare.py
 	$(BIN)/python -W ignore tests/benchmarks/services.py
+	$(BIN)/python -W ignore tests/benchmarks/live.py
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)
