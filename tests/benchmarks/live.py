@@ -57,7 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--function", choices=CUBES, default="MED")
     parser.add_argument("--side", type=int, default=2048, help="pixels of the images")
-    parser.add_argument("--starts", type=int, default=5, help="new processes for each figure")
+    parser.add_argument(
+        "--starts", type=int, default=5, help="new processes for each figure; 0 for none"
+    )
     options = parser.parse_args()
     cube = cube_at(options.side, options.side, find_cube(CUBES[options.function]))
     with tempfile.TemporaryDirectory() as folder:
@@ -180,7 +182,7 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
             # The first requests of all open files.
             found[what, count] = [float(np.median(s[2:])) for s in spent.values()]
     worker.stop()
-    for number, count in enumerate(COUNTS):
+    for number, count in enumerate(COUNTS if starts else ()):
         months = {"live": number + 1, "built": number + 1 + len(COUNTS)}
         spent = {kind: [] for kind in months}
         for place in (places(cube) * starts)[:starts]:
@@ -193,6 +195,8 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
     print(f"{'tile of 256 x 256, 3 bands':28}{head}")
     for what, limits in TARGETS.items():
         for count, limit in zip(COUNTS, limits, strict=True):
+            if (what, count) not in found:
+                continue
             live, built = found[what, count]
             line = f"{live * 1000:>10.1f}{built * 1000:>10.1f}{live / built:>8.2f}{limit:>9}"
             print(f"{f'{what}, {count} scenes':28}{line}")

@@ -234,8 +234,8 @@ def test_overviews_that_invent_codes_are_not_read(task, tmp_path, monkeypatch):
     assert set(np.unique(image.read("CMASK", None, level.shape))) <= {CLEAR, CLOUD, NODATA}
     fine = wanted["CLEAROB"][np.ix_(level.rows, level.columns)]
     counts = image.read("CLEAROB", None, level.shape)
-    # Averages close gaps of bands, so an observation more may count.
-    assert (counts >= fine).mean() > 0.99
+    # Averages close gaps of bands: one more observation counts, or a cloud hides the scene before.
+    assert (counts >= fine).mean() > 0.95
     assert (counts == fine).mean() > 0.7
     # It is the comparison of overviews that makes the difference.
     monkeypatch.setattr("odc_bdc.live.scales._are_nearest", lambda *_: True)
