@@ -68,7 +68,7 @@ class LevelTask(CompositeTask):
 
 
 def at_level(task: CompositeTask, number: int) -> LevelTask:
-    """Give a task at a level from 1; clouds are widened by as much less as its pixels are larger."""
+    """Give a task at a level from 1; the wider its pixels are, the fewer a cloud is widened by."""
     sources = tuple(
         replace(s, quality=replace(s.quality, dilation=s.quality.dilation >> number))
         for s in task.cube.sources
@@ -208,7 +208,7 @@ class LevelReader(SourceReader):
         file = self._files.get(source)
         shapes = self._overviews.get(file.file, categorical=resampling in _CATEGORICAL)
         if file.corner is None:
-            self._warped(file, shapes, resampling, window, out, known.nodata)
+            self._warped(file, shapes, resampling, window, out, nodata=known.nodata)
         else:
             self._taken(file, shapes, window, out)
         if file.corner is not None and file.nodata not in (None, known.nodata):
@@ -277,6 +277,7 @@ class LevelReader(SourceReader):
         resampling: str,
         window: Window,
         out: npt.NDArray[Any],
+        *,
         nodata: float | None,
     ) -> None:
         """Warp the overview of a file of another pixel grid."""

@@ -157,6 +157,8 @@ class Web:
         What to do about an answer of 401 or 403 where no token was sent.
     connections
         To one host that are kept open.
+    signed
+        Addresses may hold signatures, which are kept out of all logs.
     """
 
     def __init__(
@@ -167,13 +169,14 @@ class Web:
         *,
         advice: str = f"the server wants an access token; set {TOKEN_VARIABLE}",
         connections: int = 10,
+        signed: bool = False,
     ) -> None:
         self._origin = origin(address)
         self._token = token
         self._patience = patience
         self._advice = advice
         self._answered = False
-        self.discretion = Discretion(token)
+        self.discretion = Discretion(token, queries=signed)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"odc_bdc/{__version__}"
         for scheme in ("http://", "https://"):
