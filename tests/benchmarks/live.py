@@ -188,7 +188,8 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
                 fresh.stop()
         found["new process", count] = [float(np.median(s)) for s in spent.values()]
     print(
-        f"{'tile of 256 x 256, 3 bands':28}{'live ms':>10}{'built ms':>10}{'ratio':>8}{'at most':>9}"
+        f"{'tile of 256 x 256, 3 bands':28}{'live ms':>10}{'built ms':>10}"
+        f"{'ratio':>8}{'at most':>9}"
     )
     for what, limits in TARGETS.items():
         for count, limit in zip(COUNTS, limits, strict=True):
