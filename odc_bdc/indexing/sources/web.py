@@ -269,10 +269,13 @@ class Web:
         first, last, size = (int(number) for number in told.groups())
         until = time.monotonic() + _SLOW * self._patience.timeout
         content = bytearray()
-        for piece in response.iter_content(1 << 18):
+        # As it comes: to wait for more would be to wait for a server that drips.
+        while piece := response.raw.read1(1 << 18):
             content += piece
             if time.monotonic() > until:
                 raise _Again(Failed("the answer comes too slowly"))
+        if len(content) < last + 1 - first:
+            raise _Again(Failed("the connection was dropped", passing=True))
         if first != start or len(content) != last + 1 - first:
             raise _Again(Failed("the answer is another part than was asked for", passing=True))
         mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
