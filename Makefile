@@ -10,12 +10,18 @@ SERVE ?= 1
 SCENES ?=
 PORT ?= 8000
 SEED ?= 1
+DURATION ?= 300
+# Each process that runs tests has a PostgreSQL and a map server of its own.
+AT_ONCE ?= logical
 
-.PHONY: help setup demo test kills fuzz lint format docs bench lock clean
+# Where it is set, each of the many programs that are started compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup demo test kills fuzz live-load lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(READY)  ## virtual environment with all that is locked
 
@@ -34,8 +40,8 @@ demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check
 	$(BIN)/odc-bdc demo --home $(HOME_DIR) --port $(PORT) \
 	  $(if $(filter 0,$(SERVE)),--no-serve) $(if $(SCENES),--scenes $(SCENES))
 
-test: $(READY)  ## all tests
-	$(BIN)/pytest
+test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
+	$(BIN)/pytest --numprocesses $(AT_ONCE) --maxprocesses 8 --dist worksteal
 
 kills: $(READY)  ## builds killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
@@ -63,9 +69,13 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python -W ignore tests/benchmarks/many.py
 	$(BIN)/python -W ignore tests/benchmarks/live_declare.py
 	$(BIN)/python -W ignore tests/benchmarks/services.py
+	$(BIN)/python -W ignore tests/benchmarks/live.py
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)
+
+live-load: $(READY)  ## 8 clients ask for live WMTS tiles for 5 minutes; DURATION=N for N seconds
+	$(BIN)/python -W ignore tests/clients/live_load.py --seconds $(DURATION)
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

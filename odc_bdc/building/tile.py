@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +33,7 @@ from odc_bdc.quality import CLEAR, NODATA
 
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
+    from odc_bdc.files import FileVersion
     from odc_bdc.planning import CompositeTask
 
 Bands = dict[str, npt.NDArray[Any]]
@@ -195,6 +196,13 @@ def count_clear(
     return n_clear
 
 
+def frozen_versions(
+    task: CompositeTask, known: Mapping[str, FileVersion] | None = None
+) -> Versions:
+    """Give versions of a task's files that are looked at once: they must stay what they are."""
+    return Versions(scene_files(task.access), local=math.inf, remote=math.inf, known=known)
+
+
 class Tile:
     """What all windows of a tile share, and the workers."""
 
@@ -203,18 +211,16 @@ class Tile:
         task: CompositeTask,
         threads: int,
         store: EfficacyStore | None,
-        versions: Versions | None = None,
+        files: SourceFiles | None = None,
     ) -> None:
         self.cube, self.geobox = task.cube, task.geobox
         self.shape: tuple[int, int] = tuple(self.geobox.shape)
         self.passes = task.observations
-        # Looked at once: an image is of files that stay what they are.
-        versions = versions or Versions(scene_files(task.access), local=math.inf, remote=math.inf)
-        self.files = SourceFiles(self.geobox, versions)
+        self.files = files or SourceFiles(self.geobox, frozen_versions(task))
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
         self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))
-        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store, versions)
+        self.known = TileKnowledge(self.cube, self.geobox, self.passes, store, self.files.versions)
         numbers = {source.product: self.cube.datasource(source) for source in self.cube.sources}
         first = [group[0] for group in self.passes]
         self.days = np.array([scene.datetime.timetuple().tm_yday for scene in first])

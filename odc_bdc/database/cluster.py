@@ -229,16 +229,23 @@ def _reaches(owner: pwd.struct_passwd, folder: Path) -> bool:
 
 def _place_outside(home: Path) -> Path:
     """Make a folder for the cluster of a home that the server's user cannot reach."""
-    OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
     for note in OUTSIDE.glob("*/home"):
-        if note.read_text().strip() == str(home):
-            left = note.parent / "pg"
-            stop(left)
-            say(f"Left from an earlier {home}, now stopped and not used: {note.parent}")
-    place = Path(tempfile.mkdtemp(dir=OUTSIDE))
+        with suppress(FileNotFoundError):  # of another home, which is being deleted
+            if note.read_text().strip() == str(home):
+                stop(note.parent / "pg")
+                say(f"Left from an earlier {home}, now stopped and not used: {note.parent}")
+    place = _new_place()
     place.chmod(0o755)
     (place / "home").write_text(f"{home}\n")
     return place
+
+
+def _new_place() -> Path:
+    """Make an empty folder in `OUTSIDE`, which goes whenever the last of its clusters does."""
+    while True:
+        OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return Path(tempfile.mkdtemp(dir=OUTSIDE))
 
 
 def running(data: Path) -> tuple[int, int] | None:

@@ -236,6 +236,9 @@ class OpenDataset:
                 self._dataset = rasterio.open(_gdal_name(file.href), **how)
             else:
                 self._opener = RemoteOpener(RemoteFile(*remote, file.version))
+                # rasterio does not clean up well after a file that cannot be opened.
+                self._opener.read(0, 1)
+                self._check()
                 # GDAL keeps and shows the name.
                 name = plain_href(remote[1])
                 self._dataset = rasterio.open(name, opener=self._opener.open, **how)

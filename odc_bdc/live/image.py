@@ -18,8 +18,8 @@ import numpy.typing as npt
 import rasterio
 
 from odc_bdc.building.choosing import strategy
-from odc_bdc.building.reading import GDAL_OPTIONS
-from odc_bdc.building.tile import Tile, Worker
+from odc_bdc.building.reading import GDAL_OPTIONS, SourceFiles
+from odc_bdc.building.tile import Tile, Worker, frozen_versions
 from odc_bdc.building.windows import SIDE, windows
 from odc_bdc.compositing import index_pixels
 from odc_bdc.errors import (
@@ -30,7 +30,7 @@ from odc_bdc.errors import (
     first_line,
 )
 from odc_bdc.files import LOCAL_INTERVAL, Access, FileVersion, Versions, plain_href, scene_files
-from odc_bdc.live.knowledge import MemoryStore
+from odc_bdc.live.knowledge import ReadOnlyStore
 from odc_bdc.live.recipe import quality_stamp
 from odc_bdc.live.scales import LevelReader, Overviews, at_level, choose_level, pyramid_of
 from odc_bdc.live.workers import FILES_PER_WORKER, Bands, process_state
@@ -85,8 +85,8 @@ class _State:
         Scenes that cannot.
     number
         Changes whenever the image may have changed.
-    files
-        Versions of the files of all scenes; None of one that is not there.
+    versions
+        Of the files of all scenes; None of one that is not there.
     until
         When scenes that are left out are tried again.
     """
@@ -95,8 +95,9 @@ class _State:
     n_clear: tuple[int | None, ...]
     left_out: frozenset[UUID]
     number: int
-    files: Mapping[str, FileVersion | None]
+    versions: Mapping[str, FileVersion | None]
     until: float
+    files: SourceFiles
     lock: Any = field(default_factory=threading.RLock)
     parts: dict[tuple[int, bool], _Part] = field(default_factory=dict)
     order: npt.NDArray[np.intp] | None = None
@@ -253,11 +254,11 @@ class LiveImage:
         with self._lock:
             self._look_at = now + LOCAL_INTERVAL
             state = self._held
-            if state is None or state.files != files or now >= state.until:
-                if state is not None and state.files != files:
-                    gone = [plain_href(h) for h in files if files[h] != state.files[h]]
+            if state is None or state.versions != files or now >= state.until:
+                if state is not None and state.versions != files:
+                    gone = [plain_href(h) for h in files if files[h] != state.versions[h]]
                     _LOG.warning(
-                        "%s: %d of its files were replaced, such as %s",
+                        "%s: %d of its files have changed, such as %s",
                         self._name,
                         len(gone),
                         gone[0],
@@ -290,7 +291,9 @@ class LiveImage:
         reduced = replace(task, scenes=scenes) if left_out else task
         n_clear = tuple(counted.get(group) for group in reduced.observations)
         until = self._clock() + _TRY_AGAIN if left_out else math.inf
-        return _State(reduced, n_clear, left_out, self._numbers, files, until)
+        known = {href: version for href, version in files.items() if version is not None}
+        sources = SourceFiles(self.geobox, frozen_versions(task, known))
+        return _State(reduced, n_clear, left_out, self._numbers, files, until, sources)
 
     def _counted(
         self, files: Mapping[str, FileVersion | None]
@@ -319,7 +322,7 @@ class LiveImage:
         _LOG.warning("%s: %s; it is left out", self._name, first_line(error))
         with self._lock:
             if self._held is state:
-                self._held = self._new_state(left_out, state.files)
+                self._held = self._new_state(left_out, state.versions)
             return self._held or state
 
     def _read(
@@ -400,19 +403,25 @@ class LiveImage:
         cube = state.task.cube
         auxiliary = tuple(a for a in cube.auxiliary if counted or a not in _COUNTS)
         task = replace(state.task, cube=cube.patch(indices=(), auxiliary=auxiliary))
-        store = MemoryStore.beside(self._recipe)
         if number == 0:
-            tile = Tile(task, 1, store, _frozen(state))
-            block = tile.window_shape(alone=True)
-            return _Part(tile, tile.shape, block, lambda: Worker(tile, FILES_PER_WORKER))
+            store = ReadOnlyStore.of(self._recipe) if counted else None
+            tile = Tile(task, 1, store, state.files)
+            # As files want it, whatever is decoded.
+            return _Part(
+                tile,
+                tile.shape,
+                tile.window_shape(alone=True),
+                lambda: Worker(tile, FILES_PER_WORKER),
+            )
         level = at_level(task, number)
-        coarse = Tile(level, 1, None, _frozen(state))
-        files = self._part(state, 0, counted=True).tile.files
+        coarse = Tile(level, 1, None, state.files)
         return _Part(
             coarse,
             coarse.shape,
             (SIDE, SIDE),
-            lambda: Worker(coarse, FILES_PER_WORKER, LevelReader(files, level, state.overviews)),
+            lambda: Worker(
+                coarse, FILES_PER_WORKER, LevelReader(state.files, level, state.overviews)
+            ),
         )
 
     def _order(self, state: _State) -> npt.NDArray[np.intp]:
@@ -420,22 +429,13 @@ class LiveImage:
         with state.lock:
             if state.order is None:
                 part = self._part(state, 0, counted=True)
-                with Tile(
-                    state.task, 1, MemoryStore.beside(self._recipe), _frozen(state)
-                ) as counting:
-                    for position, n_clear in enumerate(state.n_clear):
-                        if n_clear is not None:
-                            counting.known[position].n_clear = n_clear
-                    whole = list(windows(part.shape, part.block))
-                    state.order = counting.order(whole)
+                known = part.tile.known
+                for position, n_clear in enumerate(state.n_clear):
+                    if n_clear is not None:
+                        known[position].n_clear = n_clear
+                with part.tile:  # its workers, if there is something to count
+                    state.order = part.tile.order(list(windows(part.shape, part.block)))
             return state.order
-
-
-def _frozen(state: _State) -> Versions:
-    """Give the versions of a state's files, which it is the image of."""
-    known = {href: version for href, version in state.files.items() if version is not None}
-    files = scene_files(state.task.access)
-    return Versions(files, local=math.inf, remote=math.inf, known=known)
 
 
 @cache

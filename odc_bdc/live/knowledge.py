@@ -1,4 +1,4 @@
-"""What is known of scenes, for as long as a live image is held."""
+"""What builders have found out of the scenes of a live image."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryStore(EfficacyStore):
+class ReadOnlyStore(EfficacyStore):
     """Reads what builders have kept of scenes, and keeps nothing itself.
 
     Who reads an image may not be allowed to write; what is learned is kept by the image.
     """
 
     @classmethod
-    def beside(cls, recipe: LiveRecipe) -> Self:
-        """Give the store of a recipe, which may be nowhere."""
-        known = recipe.knowledge or ""
-        parts = urlsplit(known)
-        if parts.scheme == "file":
-            return cls(Path(unquote(parts.path)))
-        # Without a folder, or with one that cannot be listed, nothing is found.
-        return cls(Path(known) if known and not parts.scheme else Path("/nowhere"))
+    def of(cls, recipe: LiveRecipe) -> Self | None:
+        """Give the store that a recipe tells of; None if there is none on this machine."""
+        parts = urlsplit(recipe.knowledge or "")
+        if not parts.path or parts.scheme not in ("", "file"):
+            return None
+        return cls(Path(unquote(parts.path) if parts.scheme else parts.path))
 
     def put(self, key: str, known: Known) -> None:
         """Keep nothing."""

@@ -10,8 +10,11 @@ from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.content import add_content
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.guard import Guard, Net
+from odc_bdc.ows.live import unreadable_live_layers
 from odc_bdc.ows.middleware import HealProjStrings
 from odc_bdc.ows.patches import apply_patches, keep_products
+
+_LOG = logging.getLogger(__name__)
 
 ROOT_CONFIG = "odc_bdc.ows_cfg.ows_root_cfg.ows_cfg"
 """What ``DATACUBE_OWS_CFG`` names if the user names nothing else."""
@@ -41,6 +44,8 @@ def create_application() -> Any:
 
     cfg = get_config()
     if cfg.ready:
+        for told in unreadable_live_layers(cfg):
+            _LOG.error("%s", told)
         keep_products(cfg)
     headers = cfg.response_headers({})
     # To the net around it, which answers as the protocol has it.

@@ -14,6 +14,7 @@ from datacube import Datacube
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from odc_bdc.errors import OdcBdcError, first_line
 from odc_bdc.ows.exceptions import INVALID, Refusal, Unavailable
 from odc_bdc.ows.guard import internal_error
 
@@ -47,6 +48,12 @@ def read_or_fail(load: Callable[..., xr.Dataset], *args: Any, **kwargs: Any) -> 
         return load(*args, **{**kwargs, "skip_broken": False})
     except Exception as e:
         datasets = args[1] if len(args) > 1 else kwargs["datasets"]
+        if live := next((c for c in causes(e) if isinstance(c, OdcBdcError)), None):
+            # It names the file. To try each dataset by itself would keep everybody waiting for a
+            # server of scenes that does not answer.
+            names = sorted({d.product.name for group in datasets.values for d in group})
+            _LOG.error("cannot read a live image of %s: %s", ", ".join(names), first_line(live))
+            raise UnreadableDataError(str(e)) from e
         for scene, reason in _unreadable(load, datasets, args, kwargs):
             _LOG.error("cannot read dataset %s (%s): %s", scene.id, scene.uri, reason)
         raise UnreadableDataError(str(e)) from e

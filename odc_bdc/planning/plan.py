@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from odc_bdc.cube import CubeSpec, Encoding, Source
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.files import Access
 from odc_bdc.indexing.spatial import find_near, union
 from odc_bdc.naming import cube_item_id
 from odc_bdc.planning.footprints import (
@@ -97,6 +98,7 @@ def plan_cube(
     end: date,
     *,
     tiles: Sequence[str] | None = None,
+    access: Access | None = None,
 ) -> list[CompositeTask]:
     """Give the images of a cube that can be made from the scenes in the index.
 
@@ -106,6 +108,8 @@ def plan_cube(
         Both inclusive. Only periods that lie wholly between them are planned.
     tiles
         Tile ids; None for every tile that has a scene.
+    access
+        How to get at the files of scenes.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def plan_cube(
         If no whole period lies in the range, a tile id is malformed or outside of the cube's
         extent, or the index has none of the source products.
     """
-    return list(_Survey(dc, cube, start, end, tiles).tasks)
+    return list(_Survey(dc, cube, start, end, tiles, access=access).tasks)
 
 
 def survey_cube(
@@ -128,12 +132,13 @@ def survey_cube(
     end: date,
     *,
     tiles: Sequence[str] | None = None,
+    access: Access | None = None,
 ) -> Plan:
     """Do as `plan_cube`, and tell also why there is nothing to build where no scene is.
 
     Without `tiles`, empty periods are told of those tiles that have a scene in any period.
     """
-    survey = _Survey(dc, cube, start, end, tiles)
+    survey = _Survey(dc, cube, start, end, tiles, access=access)
     return Plan(
         cube, tuple(survey.periods), survey.tasks, tuple(survey.empty()), is_whole=tiles is None
     )
@@ -149,8 +154,10 @@ class _Survey:
         start: date,
         end: date,
         tiles: Sequence[str] | None,
+        *,
+        access: Access | None = None,
     ) -> None:
-        self._dc, self._cube = dc, cube
+        self._dc, self._cube, self._access = dc, cube, access or Access()
         self.periods = whole_periods(cube, start, end)
         self._lacking = missing_sources(dc, cube)
         if len(self._lacking) == len(cube.sources):
@@ -170,7 +177,7 @@ class _Survey:
     @property
     def tasks(self) -> tuple[CompositeTask, ...]:
         return tuple(
-            CompositeTask(self._cube, tile, period, tuple(scenes))
+            CompositeTask(self._cube, tile, period, tuple(scenes), self._access)
             for (tile, period), scenes in sorted(self._members.items(), key=lambda kv: kv[0])
         )
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -296,6 +297,25 @@ def test_home_that_the_server_cannot_reach(homes, monkeypatch, clean_environ, ca
     assert database.delete(moved)
     assert [*clusters.OUTSIDE.iterdir()] == [outside.parent]  # left to the user
     assert [path.name for path in moved.iterdir()] == ["db.lock"]
+
+
+def test_places_are_made_while_others_go(homes, monkeypatch):
+    """The last cluster of others is deleted between two steps of ours, with the folder of all."""
+    monkeypatch.setattr(clusters, "OUTSIDE", homes("places") / "here")
+    made, notes = tempfile.mkdtemp, []
+
+    def late(dir):  # noqa: A002 (the name is tempfile's)
+        if not notes:
+            clusters.OUTSIDE.rmdir()
+        notes.append(dir)
+        return made(dir=dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", late)
+    place = clusters._place_outside(homes("late"))
+    assert len(notes) == 2
+    (place / "home").unlink()
+    (place / "home").symlink_to(place / "gone")
+    assert clusters._place_outside(homes("later")).parent == place.parent
 
 
 def test_embedded_has_an_index_without_postgis(homes, clean_environ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import wraps
@@ -13,11 +14,12 @@ import click
 from odc_bdc.cli._options import home_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from datacube import Datacube
 
     from odc_bdc.cube import CubeSpec
+    from odc_bdc.files import Access
     from odc_bdc.grid import BBox
     from odc_bdc.planning import CompositeTask, Plan
 
@@ -32,20 +34,25 @@ class Request:
     start: date
     end: date
     tiles: tuple[str, ...]
+    access: Access | None = None
 
     def tasks(self, dc: Datacube) -> list[CompositeTask]:
         """Plan it."""
         from odc_bdc.planning import plan_cube
 
         self._tell_lacking(dc)
-        return plan_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
+        return plan_cube(dc, self.cube, self.start, self.end, **self._how)
 
     def plan(self, dc: Datacube) -> Plan:
         """Plan it, and tell why there is nothing to build."""
         from odc_bdc.planning import survey_cube
 
         self._tell_lacking(dc)
-        return survey_cube(dc, self.cube, self.start, self.end, tiles=self.tiles or None)
+        return survey_cube(dc, self.cube, self.start, self.end, **self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"tiles": self.tiles or None, "access": self.access}
 
     def _tell_lacking(self, dc: Datacube) -> None:
         from odc_bdc.planning import missing_sources
@@ -92,7 +99,8 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("give only one of --tile, --bbox, --geometry and --biome")
         if bbox is not None or geometry or biome:
             tiles = _tiles_of_area(cube, bbox, str(geometry) if geometry else None, biome)
-        return command(Request(cube, time[0].date(), time[1].date(), tiles), **others)
+        access = _access(os.environ)
+        return command(Request(cube, time[0].date(), time[1].date(), tiles, access), **others)
 
     decorated: Callable[..., Any] = with_request
     for option in reversed(
@@ -132,6 +140,14 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         decorated = option(decorated)
     return decorated
+
+
+def _access(environ: Mapping[str, str]) -> Access | None:
+    """Give the rules of access that the environment names a file of."""
+    from odc_bdc.files import ACCESS_VARIABLE, read_access
+
+    path = environ.get(ACCESS_VARIABLE)
+    return read_access(path) if path else None
 
 
 def _tiles_of_area(

@@ -1,0 +1,58 @@
+"""Live cubes in the services: whether their reader is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from datacube.drivers.readers import rdr_cache
+
+from odc_bdc.indexing.known import LIVE_FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEGACY = "legacy"
+"""The loader of datacube-ows that finds readers by the format of datasets."""
+
+_PROTOCOLS = ("file", "http", "https", "s3")
+
+
+def unreadable_live_layers(cfg: Any) -> Iterator[str]:
+    """Tell the layers whose live images no reader is found for, each with its cure.
+
+    Layers of built images only are not told: they can be read all the same.
+
+    Parameters
+    ----------
+    cfg
+        The configuration of datacube-ows, ready.
+    """
+    lacking = not has_live_reader()
+    for layer in cfg.layer_index.values():
+        if not layer.ready or not (lacking or layer.load_driver != LEGACY):
+            continue
+        live = sorted({p.name for p in layer.products if _is_live(cfg.dc, p.name)})
+        if live:
+            yield (
+                f"layer {layer.name}: has live images ({', '.join(live)}), and "
+                + (
+                    "this installation has no reader for them: install odc_bdc anew"
+                    if lacking
+                    else f"load_driver {layer.load_driver!r} cannot read them: set {LEGACY!r}"
+                )
+            )
+
+
+def has_live_reader() -> bool:
+    """Tell whether datacube finds the reader of live images in this installation."""
+    find = rdr_cache()
+    try:
+        return all(find(protocol, LIVE_FORMAT) for protocol in _PROTOCOLS)
+    except KeyError:
+        return False
+
+
+def _is_live(dc: Any, product: str) -> bool:
+    """Tell whether a product has a live image."""
+    found = dc.index.datasets.search(product=product, format=LIVE_FORMAT, limit=1)
+    return next(iter(found), None) is not None
