@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
-import fsspec
 import jsonschema
 import numpy as np
 import odc.stac
@@ -590,15 +588,6 @@ def test_roots_elsewhere_are_refused(address):
 
 
 # A bucket
-
-
-@pytest.fixture
-def bucket(s3):
-    """Give the address of an empty bucket, and its file system."""
-    files = fsspec.filesystem("s3", use_listings_cache=False)
-    name = f"cubes-{os.urandom(4).hex()}"
-    files.mkdir(name)
-    return f"s3://{name}/brazil", files
 
 
 def test_bucket_holds_the_same_as_a_disk(images, bucket, tmp_path):
