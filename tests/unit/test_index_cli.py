@@ -116,7 +116,7 @@ def test_the_token_is_read_at_the_edge(called, monkeypatch, sent_as):
         (["--query", "eo:cloud_cover < 50"], "--query: cannot be read as JSON"),
         (["--query", "[1]"], "--query: needs a JSON object"),
         (["--intersects", "nowhere.geojson"], "nowhere.geojson: cannot be read"),
-        (["--intersects", "point.geojson"], "needs one polygon or multipolygon"),
+        (["--intersects", "point.geojson"], "needs a polygon or multipolygon"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(called, tmp_path, monkeypatch, arguments, words):
