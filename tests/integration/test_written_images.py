@@ -506,12 +506,15 @@ def test_command_takes_root_and_layout(index, images, tmp_path):
     extent = [str(x) for x in demo_extent(SIZE, ("007004",))]
     words = ["cube", "build", NAMES[0], "--time", "2019-12-19", "2019-12-31", "--clip", *extent]
     words += ["--home", str(index.config_path.parent), "--root", str(tmp_path)]
-    for layout in (["--layout", "bdc-v1"], []):
-        done = CliRunner().invoke(main, [*words, *layout])
+    for options in (["--layout", "bdc-v1", "--compress", "deflate"], []):
+        done = CliRunner().invoke(main, [*words, *options])
         assert done.exit_code == 0, done.output
         assert [p.name for p in tmp_path.rglob("*.odc-metadata.yaml")] == [
             f"{V1_ITEM}.odc-metadata.yaml"
         ]
+    for path in tmp_path.rglob("*.tif"):
+        with rasterio.open(path) as src:
+            assert src.compression.name == "deflate"
     before = files(tmp_path)
     for layout, message in (
         ("bdc-v2", f"{tmp_path.as_uri()}: has images in layout bdc-v1"),

@@ -72,6 +72,13 @@ def _running_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="With a scene that cannot be read: fail, or make the image without it.",
         ),
         click.option(
+            "--compress",
+            type=click.Choice(["zstd", "deflate"]),
+            default="zstd",
+            show_default=True,
+            help="Of the files: zstd is smaller and quicker, deflate is what old readers know.",
+        ),
+        click.option(
             "--log-json",
             type=click.File("a", encoding="utf-8"),
             metavar="FILE",
@@ -99,6 +106,7 @@ def build(
     shard: str | None,
     retries: int,
     on_error: str,
+    compress: str,
     log_json: TextIO | None,
     dry_run: bool,
 ) -> None:
@@ -119,6 +127,7 @@ def build(
     """
     from odc_bdc.building import build_cube, divide_tasks
     from odc_bdc.building.running import Cluster
+    from odc_bdc.cog import DEFLATE, ZSTD
     from odc_bdc.indexing import add_products
 
     if scheduler and workers > 1:
@@ -153,6 +162,7 @@ def build(
             runner=runner,
             retries=retries,
             skip_scenes=skip,
+            compression={"zstd": ZSTD, "deflate": DEFLATE}[compress],
             starting=partial(show.start, store=store, workers=count, threads=threads),
             progress=show.task,
         )
