@@ -43,7 +43,7 @@ demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check
 test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
 	$(BIN)/pytest --numprocesses $(AT_ONCE) --maxprocesses 8 --dist worksteal
 
-kills: $(READY)  ## builds killed at 50 moments, which the tests do at 4
+kills: $(READY)  ## builds, overviews and pruning killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
 
 lint: $(READY)  ## style, types, import rules, spelling, rendered documents
@@ -69,6 +69,7 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python -W ignore tests/benchmarks/many.py
 	$(BIN)/python -W ignore tests/benchmarks/live_declare.py
 	$(BIN)/python -W ignore tests/benchmarks/services.py
+	$(BIN)/python -W ignore tests/benchmarks/live.py
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)

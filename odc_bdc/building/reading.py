@@ -180,7 +180,7 @@ class SourceReader:
 
     def __init__(self, files: SourceFiles, limit: int = OPEN_FILES) -> None:
         self._files, self._limit = files, limit
-        self._open: OrderedDict[SceneFile, OpenDataset] = OrderedDict()
+        self._open: OrderedDict[tuple[SceneFile, int | None], OpenDataset] = OrderedDict()
         self._positions: dict[GeoBox, tuple[Window, Positions]] = {}
         self.bytes = 0
 
@@ -331,13 +331,15 @@ class SourceReader:
             )
         return found
 
-    def _dataset(self, file: SceneFile) -> OpenDataset:
-        if file not in self._open:
+    def _dataset(self, file: SceneFile, overview: int | None = None) -> OpenDataset:
+        """Give a file, or one of its overviews, that is kept open."""
+        key = file, overview
+        if key not in self._open:
             if len(self._open) >= self._limit:
                 self._open.popitem(last=False)[1].close()
-            self._open[file] = OpenDataset(file)
-        self._open.move_to_end(file)
-        return self._open[file]
+            self._open[key] = OpenDataset(file, overview)
+        self._open.move_to_end(key)
+        return self._open[key]
 
 
 def _raster(source: GeoBox) -> tuple[GeoBox, Place]:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 OVERVIEW_BLOCK = 512
 """Side of the blocks of built images: their last overview is the first that fits into one."""
 
+_AT_ONCE = 1 << 24
+"""Pixels of a file without fitting overviews that are read at once."""
+
 _CATEGORICAL = ("nearest", "mode")
 """Resamplings of bands whose values must not be mixed."""
 
@@ -68,7 +71,7 @@ class LevelTask(CompositeTask):
 
 
 def at_level(task: CompositeTask, number: int) -> LevelTask:
-    """Give a task at a level from 1; the wider its pixels are, the fewer a cloud is widened by."""
+    """Give a task at a level from 1; clouds are widened by fewer of its larger pixels."""
     sources = tuple(
         replace(s, quality=replace(s.quality, dilation=s.quality.dilation >> number))
         for s in task.cube.sources
@@ -249,21 +252,23 @@ class LevelReader(SourceReader):
         columns: npt.NDArray[np.int64],
     ) -> npt.NDArray[Any]:
         """Read rows and columns of an overview."""
-        (r0, r1), (c0, c1) = (
-            (int(rows[0]), int(rows[-1]) + 1),
-            (int(columns[0]), int(columns[-1]) + 1),
+        window = (
+            slice(int(rows[0]), int(rows[-1]) + 1),
+            slice(int(columns[0]), int(columns[-1]) + 1),
         )
-        pixels = self._overview_pixels(file, number, (slice(r0, r1), slice(c0, c1)))
-        if pixels.shape == (len(rows), len(columns)):
-            return pixels
-        gathered: npt.NDArray[Any] = pixels[np.ix_(rows - r0, columns - c0)]
+        size = math.prod(part.stop - part.start for part in window)
+        if size > _AT_ONCE and len(rows) > 1:
+            halves = np.array_split(rows, 2)
+            return np.concatenate([self._gathered(file, number, r, columns) for r in halves])
+        pixels = self._overview_pixels(file, number, window)
+        gathered: npt.NDArray[Any] = pixels[np.ix_(rows - rows[0], columns - columns[0])]
         return gathered
 
     def _overview_pixels(self, file: SourceFile, number: int, window: Window) -> npt.NDArray[Any]:
         if number == 0:
             return self._pixels(file, window)
         (r0, r1), (c0, c1) = ((part.start, part.stop) for part in window)
-        with file.file.dataset(number - 1) as src:
+        with self._dataset(file.file, number - 1).reading() as src:
             found: npt.NDArray[Any] = src.read(
                 file.band, window=RasterWindow(c0, r0, c1 - c0, r1 - r0)
             )

@@ -4,7 +4,7 @@ A product has for each number of scenes a live image, and in another month a bui
 pixels. Both are asked in turn, by the WSGI application in a process of its own; what is counted is
 CPU. Every answer is compared, since a blank tile is quick.
 
-    python tests/benchmarks/live.py [--function MED] [--starts 5]
+    python tests/benchmarks/live.py [--function MED] [--side 2048] [--starts 5]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from odc_bdc.ows import update_ranges
 from odc_bdc.ows.server import server_environment
 from odc_bdc.planning import CompositeTask
 
-SIDE, BLOCK, VIEW = 2048, 512, 256
+BLOCK, VIEW = 512, 256
 COUNTS = (6, 12, 24)
 RGB = ("BAND15", "BAND14", "BAND13")
 CUBES = {"MED": "CB4_64_1M_MED_v1", "LCF": "CB4_64_1M_STK_v1"}
@@ -56,9 +56,10 @@ def main() -> None:
     """Print the table of figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--function", choices=CUBES, default="MED")
+    parser.add_argument("--side", type=int, default=2048, help="pixels of the images")
     parser.add_argument("--starts", type=int, default=5, help="new processes for each figure")
     options = parser.parse_args()
-    cube = cube_at(SIDE, SIDE, find_cube(CUBES[options.function]))
+    cube = cube_at(options.side, options.side, find_cube(CUBES[options.function]))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         tasks = {count: make_task(root, cube, count, 1 + n) for n, count in enumerate(COUNTS)}
@@ -83,7 +84,8 @@ def make_task(root: Path, cube, count: int, month: int) -> CompositeTask:
     folder = root / f"scenes{count}"
     folder.mkdir()
     rng, geobox = np.random.default_rng(count), cube.geobox(TILE)
-    y, x = np.mgrid[0:SIDE, 0:SIDE] / 200.0
+    shape = tuple(geobox.shape)
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]] / 200.0
     scenes = []
     for number in range(count):
         shift = rng.uniform(0, 6, 4)
@@ -92,7 +94,7 @@ def make_task(root: Path, cube, count: int, month: int) -> CompositeTask:
         quality[(x + shift[3] * y) > 30] = NODATA
         bands = {}
         for k, m in enumerate(cube.bands):
-            pixels = 800 + 400 * k + 300 * np.sin(x * (k + 1)) + rng.normal(0, 25, (SIDE, SIDE))
+            pixels = 800 + 400 * k + 300 * np.sin(x * (k + 1)) + rng.normal(0, 25, shape)
             pixels[quality == CLOUD] += 5000
             pixels[quality == NODATA] = m.nodata
             bands[m.name] = pixels.astype(m.dtype)
@@ -172,7 +174,7 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
         months = {"live": number + 1, "built": number + 1 + len(COUNTS)}
         for what in ("blocks cold", "warm"):
             spent = {kind: [] for kind in months}
-            for place in places():
+            for place in places(cube):
                 for kind, month in months.items():
                     spent[kind].append(asked(worker, request(cube, place, month)))
             # The first requests of all open files.
@@ -181,16 +183,14 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
     for number, count in enumerate(COUNTS):
         months = {"live": number + 1, "built": number + 1 + len(COUNTS)}
         spent = {kind: [] for kind in months}
-        for place in places()[:starts]:
+        for place in (places(cube) * starts)[:starts]:
             for kind, month in months.items():
                 fresh = Worker("ours", environ)
                 spent[kind].append(asked(fresh, request(cube, place, month)))
                 fresh.stop()
         found["new process", count] = [float(np.median(s)) for s in spent.values()]
-    print(
-        f"{'tile of 256 x 256, 3 bands':28}{'live ms':>10}{'built ms':>10}"
-        f"{'ratio':>8}{'at most':>9}"
-    )
+    head = f"{'live ms':>10}{'built ms':>10}{'ratio':>8}{'at most':>9}"
+    print(f"{'tile of 256 x 256, 3 bands':28}{head}")
     for what, limits in TARGETS.items():
         for count, limit in zip(COUNTS, limits, strict=True):
             live, built = found[what, count]
@@ -206,9 +206,10 @@ def asked(worker: Worker, url: str) -> float:
     return answer["cpu"]
 
 
-def places() -> list[tuple[int, int]]:
+def places(cube) -> list[tuple[int, int]]:
     """Give the corner of a tile in the middle of each block; neighbours do not come in turn."""
-    corners = [(y, x) for y in range(0, SIDE, BLOCK) for x in range(0, SIDE, BLOCK)]
+    rows, columns = cube.geobox(TILE).shape
+    corners = [(y, x) for y in range(0, rows, BLOCK) for x in range(0, columns, BLOCK)]
     return [(y + VIEW // 2, x + VIEW // 2) for y, x in corners[::3] + corners[1::3] + corners[2::3]]
 
 
@@ -236,7 +237,7 @@ def report_loads(dc, tasks: dict[int, CompositeTask]) -> None:
     print(f"\n{'dc.load':28}{'live ms':>10}{'built ms':>10}{'ratio':>8}")
     for number, (count, task) in enumerate(tasks.items()):
         spent: dict[str, list[float]] = {"live": [], "built": []}
-        for y, x in places():
+        for y, x in places(task.cube):
             part = task.geobox[y : y + VIEW, x : x + VIEW]
             pixels = {}
             for kind, month in zip(spent, (number + 1, number + 1 + len(COUNTS)), strict=True):

@@ -209,8 +209,8 @@ def test_the_overview_is_the_built_one(images):
             assert same(found, pixels[np.ix_(level.rows, level.columns)]), name
 
 
-def test_overviews_that_invent_codes_are_not_read(task, tmp_path):
-    """The quality bands have overviews of cubic convolution, the bands those of averages."""
+def test_overviews_that_invent_codes_are_not_read(task, tmp_path, monkeypatch):
+    """Quality bands have overviews of cubic convolution here, the bands those of averages."""
     scenes = []
     for scene in task.scenes:
         sources = []
@@ -228,14 +228,19 @@ def test_overviews_that_invent_codes_are_not_read(task, tmp_path):
         scenes.append(replace(scene, sources=tuple(sources)))
     with rasterio.open(tmp_path / Path(dict(scenes[0].sources)["CMASK"].href).name) as src:
         assert set(np.unique(src.read(1, out_shape=(265, 320)))) - {CLEAR, CLOUD, NODATA}
-    changed = replace(task, cube=cube_of("MED"), scenes=tuple(scenes))
+    changed = replace(task, scenes=tuple(scenes))
     image, wanted = live(changed), composite_tile(changed)
     level = pyramid_of(image.geobox).levels[1]
-    for name in ("BAND13", "CLEAROB"):
-        fine = wanted[name][np.ix_(level.rows, level.columns)]
-        coarse = image.read(name, None, level.shape)
-        assert (coarse == fine).mean() > (0.9 if name == "CLEAROB" else 0.05)
-        assert ((coarse == -9999) == (fine == -9999)).mean() > 0.9
+    assert set(np.unique(image.read("CMASK", None, level.shape))) <= {CLEAR, CLOUD, NODATA}
+    fine = wanted["CLEAROB"][np.ix_(level.rows, level.columns)]
+    counts = image.read("CLEAROB", None, level.shape)
+    # Averages close gaps of bands, so an observation more may count.
+    assert (counts >= fine).mean() > 0.99
+    assert (counts == fine).mean() > 0.7
+    # It is the comparison of overviews that makes the difference.
+    monkeypatch.setattr("odc_bdc.live.scales._are_nearest", lambda *_: True)
+    deceived = live(changed).read("CMASK", None, level.shape)
+    assert not set(np.unique(deceived)) <= {CLEAR, CLOUD, NODATA}
 
 
 def test_a_level_needs_a_whole_window(images):
