@@ -10,7 +10,7 @@ from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.content import add_content
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.guard import Guard, Net
-from odc_bdc.ows.live import unreadable_live_layers
+from odc_bdc.ows.live import prepare_live_layers, unreadable_live_layers
 from odc_bdc.ows.middleware import HealProjStrings
 from odc_bdc.ows.patches import apply_patches, keep_products
 
@@ -46,6 +46,7 @@ def create_application() -> Any:
     if cfg.ready:
         for told in unreadable_live_layers(cfg):
             _LOG.error("%s", told)
+        prepare_live_layers(cfg)
         keep_products(cfg)
     headers = cfg.response_headers({})
     # To the net around it, which answers as the protocol has it.

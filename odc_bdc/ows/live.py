@@ -43,6 +43,15 @@ def unreadable_live_layers(cfg: Any) -> Iterator[str]:
             )
 
 
+def prepare_live_layers(cfg: Any) -> None:
+    """Let this process load ahead what reading live images takes, if a layer has any."""
+    products = {p.name for layer in cfg.layer_index.values() if layer.ready for p in layer.products}
+    if any(_is_live(cfg.dc, name) for name in sorted(products)):
+        from odc_bdc.live.preparing import prepare  # noqa: PLC0415 (few servers have live layers)
+
+        prepare()
+
+
 def has_live_reader() -> bool:
     """Tell whether datacube finds the reader of live images in this installation."""
     find = rdr_cache()
