@@ -23,12 +23,13 @@ from odc_bdc.grid import BBox, normalise_crs
 from odc_bdc.ows.extra import require_ows, require_postgis
 from odc_bdc.ows.inventory import config_of_index
 from odc_bdc.ows.parsed import ParsedConfig, named_layers, parsed_config, products_of
+from odc_bdc.ows.versions import index_connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from datacube import Datacube
+    from sqlalchemy.engine import Connection
 
 State: TypeAlias = Literal["current", "stale", "missing"]
 
@@ -95,6 +96,14 @@ def range_states(dc: Datacube, config: Mapping[str, Any]) -> dict[str, State]:
             current = stored[name] == _fingerprint(dc, layer, config)
             states[name] = "current" if current else "stale"
     return states
+
+
+def stamps(connection: Connection) -> dict[str, str]:
+    """Give for each layer that has ranges when they were written."""
+    if not _has_ranges(connection):
+        return {}
+    query = text("SELECT layer, last_updated::text FROM ows.layer_ranges")
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def hidden_layers(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[str]:
@@ -170,7 +179,7 @@ def _product_state(dc: Datacube, name: str) -> dict[str, Any] | None:
 
 
 def _stored_fingerprints(dc: Datacube) -> dict[str, Any]:
-    with _connection(dc) as connection:
+    with index_connection(dc) as connection:
         if not _has_ranges(connection):
             return {}
         query = text(
@@ -188,7 +197,7 @@ def _has_ranges(connection: Any) -> bool:
 def _ensure_schema(dc: Datacube) -> None:
     from datacube_ows.index import AbortRun, ows_index  # noqa: PLC0415 (an extra)
 
-    with _connection(dc) as connection:
+    with index_connection(dc) as connection:
         if _has_ranges(connection):
             return
     try:
@@ -237,14 +246,7 @@ def _complete(dc: Datacube, layer: Any, fingerprint: Mapping[str, Any]) -> bool:
         "bbox": dumps(extent),
         "meta": dumps({FINGERPRINT: fingerprint, EXTENT: extent}),
     }
-    with _connection(dc) as connection:
+    with index_connection(dc) as connection:
         changed = connection.execute(statement, values).rowcount
         connection.commit()
     return bool(changed)
-
-
-def _connection(dc: Datacube) -> AbstractContextManager[Any]:
-    from datacube_ows.utils import get_sqlconn  # noqa: PLC0415 (an extra)
-
-    connection: AbstractContextManager[Any] = get_sqlconn(dc)
-    return connection
