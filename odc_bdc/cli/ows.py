@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
+from odc_bdc.cli._services import configuration, with_cache
+from odc_bdc.cli.ows_seed import seed
 from odc_bdc.errors import InvalidValueError, OdcBdcError, first_line
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def update(home: Path) -> None:
     from odc_bdc.ows import update_ranges
 
     with opened_index(home) as dc:
-        updates = update_ranges(dc, _configuration(dc))
+        updates = update_ranges(dc, configuration(dc))
     for done in updates:
         click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
     if not updates:
@@ -69,7 +71,9 @@ def update(home: Path) -> None:
 def check(home: Path) -> None:
     """Say what keeps layers from clients, a line for each fault with its cure.
 
-    Products, bands, CRSs, styles and ranges must agree. The exit code is 1 if something is wrong.
+    Products, bands, CRSs, styles, ranges and files must agree; of the files, those of one image of
+    the first and of the last date of each layer are looked at. The exit code is 1 if something is
+    wrong.
 
     \b
     Example:
@@ -78,7 +82,7 @@ def check(home: Path) -> None:
     from odc_bdc.ows import find_faults
 
     with opened_index(home) as dc:
-        faults = find_faults(dc, _configuration(dc))
+        faults = find_faults(dc, configuration(dc))
     for fault in faults:
         click.echo(str(fault))
     if not faults:
@@ -132,14 +136,14 @@ def serve(
 
     # The server itself would tell in its log only.
     named_indices(os.environ.get(INDICES_VARIABLE, ""))
-    environ = _with_cache(home) | {ACCESS_VARIABLE: access_log}
+    environ = with_cache(home) | {ACCESS_VARIABLE: access_log}
     named_store(environ)
     index = find_index(home, environ=os.environ)
     check_servable(index)
     with opened_index(home) as dc:
         if every:
             _update_if_allowed(dc)
-        hidden = hidden_layers(dc, _configuration(dc))
+        hidden = hidden_layers(dc, configuration(dc))
     if hidden:
         layers = f"{', '.join(hidden)} have no ranges, so clients do not see them"
         click.echo(f"{layers}: run `odc-bdc ows update`, then restart", err=True)
@@ -151,12 +155,6 @@ def serve(
     become_server(index, host=host, port=port, workers=workers, environ=environ)
 
 
-def _with_cache(home: Path) -> dict[str, str]:
-    from odc_bdc.ows.store import FOLDER_VARIABLE
-
-    return {FOLDER_VARIABLE: str((home / "ows_cache").absolute()), **os.environ}
-
-
 def _update_if_allowed(dc: Datacube) -> None:
     """Bring the ranges up to date; who may only read serves what is there."""
     from sqlalchemy.exc import SQLAlchemyError
@@ -164,7 +162,7 @@ def _update_if_allowed(dc: Datacube) -> None:
     from odc_bdc.ows import update_ranges
 
     try:
-        _tell(update_ranges(dc, _configuration(dc)))
+        _tell(update_ranges(dc, configuration(dc)))
     except (SQLAlchemyError, OdcBdcError) as e:
         click.echo(f"{NOT_UPDATED}: {first_line(e)}", err=True)
 
@@ -210,7 +208,7 @@ def watch(home: Path, *, every: int, server: int | None) -> None:
 
     told = ""
     with opened_index(home) as dc:
-        watching = Watch(dc, lambda: _configuration(dc))
+        watching = Watch(dc, lambda: configuration(dc))
         while True:
             failure = ""
             try:
@@ -237,6 +235,9 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+ows.add_command(seed)
 
 
 @ows.group()
@@ -278,16 +279,7 @@ def clear(home: Path) -> None:
 def _store(home: Path) -> Store:
     from odc_bdc.ows.store import SIZE_VARIABLE, named_store
 
-    store = named_store(_with_cache(home))
+    store = named_store(with_cache(home))
     if store is None:
         raise InvalidValueError(f"there is no cache: {SIZE_VARIABLE} is 0")
     return store
-
-
-def _configuration(dc: Datacube) -> dict[str, Any] | None:
-    """Read the configuration that DATACUBE_OWS_CFG names; None means the one of odc_bdc."""
-    from odc_bdc.ows.application import ROOT_CONFIG
-    from odc_bdc.ows.parsed import read_configuration
-
-    named = os.environ.get("DATACUBE_OWS_CFG") or ROOT_CONFIG
-    return None if named == ROOT_CONFIG else read_configuration(named, env=dc.index.environment)

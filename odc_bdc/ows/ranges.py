@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from io import StringIO
 from json import dumps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from odc.geo.crs import CRS
+from odc.geo.geom import box
 from sqlalchemy import text
 
 from odc_bdc.errors import DatabaseError, first_line
@@ -27,8 +28,10 @@ from odc_bdc.ows.versions import index_connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from datacube import Datacube
+    from odc.geo.geom import Geometry
     from sqlalchemy.engine import Connection
 
 State: TypeAlias = Literal["current", "stale", "missing"]
@@ -104,6 +107,32 @@ def stamps(connection: Connection) -> dict[str, str]:
         return {}
     query = text("SELECT layer, last_updated::text FROM ows.layer_ranges")
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def stored_dates(dc: Datacube) -> dict[str, list[date]]:
+    """Give the dates that each layer is believed to have, in order."""
+    return {
+        name: sorted({datetime.fromisoformat(day).date() for day in days})
+        for name, days in _stored(dc, "dates")
+    }
+
+
+def stored_extents(dc: Datacube) -> dict[str, Geometry]:
+    """Give the box in degrees (EPSG:4326, longitude first) that each layer is believed to fill."""
+    sides = ("left", "bottom", "right", "top")
+    return {
+        name: box(*(float(boxes["EPSG:4326"][side]) for side in sides), "EPSG:4326")
+        for name, boxes in _stored(dc, "bboxes")
+        if "EPSG:4326" in boxes
+    }
+
+
+def _stored(dc: Datacube, column: Literal["dates", "bboxes"]) -> list[Any]:
+    with index_connection(dc) as connection:
+        if not _has_ranges(connection):
+            return []
+        query = text(f"SELECT layer, {column} FROM ows.layer_ranges")  # noqa: S608 (of two words)
+        return list(connection.execute(query))
 
 
 def hidden_layers(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[str]:
@@ -233,14 +262,14 @@ def _complete(dc: Datacube, layer: Any, fingerprint: Mapping[str, Any]) -> bool:
     if found is None:
         return False
     left, bottom, right, top = found
-    box = {"left": left, "bottom": bottom, "right": right, "top": top}
+    sides = {"left": left, "bottom": bottom, "right": right, "top": top}
     statement = text(
         "UPDATE ows.layer_ranges SET bboxes = bboxes || CAST(:bbox AS jsonb), "
         "meta = meta || CAST(:meta AS jsonb), last_updated = now() WHERE layer = :layer"
     )
     native = CRS(layer.native_CRS)
     aliases = [key for key, crs in layer.global_cfg.crses.items() if crs == native]
-    extent = dict.fromkeys(aliases, box)
+    extent = dict.fromkeys(aliases, sides)
     values = {
         "layer": layer.name,
         "bbox": dumps(extent),
