@@ -16,23 +16,29 @@ import sys
 import tempfile
 import time
 import uuid
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 from datacube.index.hl import Doc2Dataset
+from odc.geo.geobox import GeoBox
 from PIL import Image
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from odc_bdc import database
+from odc_bdc.building.overview import build_overviews
 from odc_bdc.cube import find_cube
 from odc_bdc.grid import BDC_CRS
+from odc_bdc.indexing import add_products
 from odc_bdc.ows import update_ranges
+from odc_bdc.ows.caching import HIT, STATUS
 from odc_bdc.ows.server import server_environment
+from odc_bdc.ows.store import FOLDER_VARIABLE, named_store
 from odc_bdc.ows.tiles import BDC, WEB_MERCATOR
+from odc_bdc.planning import overview_product, plan_overviews
 
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 CUBE = "CB4_64_16D_STK_v1"
@@ -42,6 +48,9 @@ EXTENT = (5800000, 10000000, 5800000 + SIDE * 64, 10000000 + SIDE * 64)
 DAY = date(2020, 1, 1)
 CUBES, DATES = 24, 115
 DOCUMENT_MS = 20
+SQUARE, SQUARE_CUBE, SIDE_PIXELS = 8, "CB4_64_16D_MED_v1", 256
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEPT_RATIO, OVERVIEW_RATIO = 0.05, 2
 TARGETS = {"WebMercator, z11": 0.65, "BDC grid, z11": 0.4}
 
 
@@ -49,7 +58,7 @@ def main() -> None:
     """Print CPU per request of both, and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--worker", choices=("stock", "ours"))
+    parser.add_argument("--worker", choices=("stock", "ours", "kept"))
     options = parser.parse_args()
     if options.worker:
         work(options.worker)
@@ -73,6 +82,9 @@ def compare(folder: Path, rounds: int) -> None:
         requests = _requests()
         _report(workers, requests, rounds)
         _report_documents(workers)
+        workers["kept"] = Worker("kept", {**environ, FOLDER_VARIABLE: str(folder / "cache")})
+        _report_kept(workers, requests, rounds)
+        _report_overviews(index, folder, rounds)
         for worker in workers.values():
             worker.stop()
     finally:
@@ -157,16 +169,17 @@ def work(name: str) -> None:
     else:
         from odc_bdc.ows.application import create_application
 
-        application = create_application()
+        application = create_application(named_store(os.environ) if name == "kept" else None)
     logging.getLogger().setLevel(logging.ERROR)
     for line in sys.stdin:
         path, _, query = line.strip().partition("?")
         environ = EnvironBuilder(path=path, query_string=query).get_environ()
-        start = time.process_time()
+        start, began = time.process_time(), time.perf_counter()
         body, status, headers = run_wsgi_app(application.wsgi_app, environ)
         content = b"".join(body)
-        cpu = time.process_time() - start
+        seconds, cpu = time.perf_counter() - began, time.process_time() - start
         answer = {"cpu": cpu, "status": int(status[:3]), "bytes": len(content)}
+        answer |= {"seconds": seconds, "cache": headers.get(STATUS, "")}
         if headers["Content-Type"] == "image/png":
             pixels = np.asarray(Image.open(BytesIO(content)).convert("RGBA"))
             answer["opaque"] = float((pixels[..., 3] == 255).mean())
@@ -225,6 +238,99 @@ def _report(workers: dict[str, Worker], requests: dict[str, list[str]], rounds: 
             f"{name:28}{stock * 1000:>10.1f}{ours * 1000:>10.1f}{ours / stock:>8.2f}"
             f"{TARGETS[name]:>9}{kilobytes:>14}"
         )
+
+
+def _report_kept(workers: dict[str, Worker], requests: dict[str, list[str]], rounds: int) -> None:
+    """Compare tiles that were kept with those that are made."""
+    print(f"\n{'tile':28}{'made ms':>10}{'kept ms':>10}{'ratio':>8}{'at most':>9}")
+    for name, urls in requests.items():
+        for url in urls:
+            workers["kept"].ask(url)
+        spent: dict[str, list[tuple[float, float]]] = {"ours": [], "kept": []}
+        for number in range(rounds):
+            for key, values in spent.items():
+                answer = workers[key].ask(urls[number % len(urls)])
+                assert answer["status"] == 200
+                assert (answer["cache"] == HIT) == (key == "kept")
+                values.append((answer["cpu"], answer["seconds"]))
+        for column, what in enumerate(("CPU", "time")):
+            made, kept = (float(np.median([v[column] for v in spent[k]])) for k in ("ours", "kept"))
+            print(
+                f"{f'{name}, {what}':28}{made * 1000:>10.2f}{kept * 1000:>10.2f}"
+                f"{kept / made:>8.3f}{KEPT_RATIO:>9}"
+            )
+
+
+def _report_overviews(index, folder: Path, rounds: int) -> None:
+    """Compare a map of 64 tiles with a map of one, with and without overviews."""
+    urls = {"one tile": _square(1), f"{SQUARE**2} tiles": _square(SQUARE)}
+    spent: dict[tuple[str, str], list[dict]] = {}
+    environ = server_environment(index, ("http://localhost",), os.environ)
+    with database.open_datacube(index, app="benchmark") as dc:
+        cube = _fill_square(dc, folder / "square")
+        for how in ("from tiles", "from overview"):
+            update_ranges(dc)
+            worker = Worker("ours", environ)
+            for number in range(rounds // 2 + 2):
+                for what, url in urls.items():
+                    answer = worker.ask(url)
+                    assert answer["status"] == 200
+                    assert answer["opaque"] > 0.5
+                    if number >= 2:
+                        spent.setdefault((what, how), []).append(answer["cpu"])
+            worker.stop()
+            if how == "from tiles":
+                add_products(dc, [overview_product(cube, SQUARE)])
+                tasks = plan_overviews(dc, cube, DAY, cube.timeline.period_of(DAY).end, SQUARE)
+                assert build_overviews(dc, tasks, folder / "o", now=lambda: NOW).built == 1
+    head = "".join(f"{f'{what} ms':>16}" for what in urls)
+    print(f"\n{'map of 256 pixels, CPU':24}{head}{'ratio':>8}{'at most':>9}")
+    for how in ("from tiles", "from overview"):
+        one, many = (float(np.median(spent[what, how])) for what in urls)
+        limit = f"{OVERVIEW_RATIO:>9}" if how == "from overview" else ""
+        print(f"{how:24}{one * 1000:>16.1f}{many * 1000:>16.1f}{many / one:>8.2f}{limit}")
+
+
+def _fill_square(dc, folder: Path):
+    """Index 8 x 8 images of 256 pixels each side, as if they were the tiles of a cube."""
+    import small_index
+
+    cube = find_cube(SQUARE_CUBE)
+    period = cube.timeline.period_of(DAY)
+    times = (f"{period.start}T00:00:00Z", f"{period.end}T23:59:59Z")
+    product = cube.to_product()
+    dc.index.products.add_document(product)
+    resolve = Doc2Dataset(dc.index, skip_lineage=True, eo3=True)
+    side = SIDE_PIXELS * 64
+    for number in range(SQUARE**2):
+        west, north = EXTENT[0] + number % SQUARE * side, EXTENT[3] - number // SQUARE * side
+        box = (west, north - side, west + side, north)
+        geobox = GeoBox.from_bbox(box, cube.grid.odc_crs, resolution=64)
+        path, document = small_index._write(product, f"9{number:05d}", geobox, times, folder)
+        dataset, problem = resolve(document, path.as_uri())
+        assert dataset is not None, problem
+        dc.index.datasets.add(dataset, with_lineage=False)
+    return cube
+
+
+def _square(tiles: int) -> str:
+    """Give the URL of a map of so many tiles each side."""
+    side = SIDE_PIXELS * 64 * tiles
+    west, north = EXTENT[0], EXTENT[3]
+    query = {
+        "service": "WMS",
+        "version": "1.3.0",
+        "request": "GetMap",
+        "layers": SQUARE_CUBE,
+        "styles": "true_colour",
+        "crs": "EPSG:10857",
+        "bbox": f"{west},{north - side},{west + side},{north}",
+        "width": SIDE_PIXELS,
+        "height": SIDE_PIXELS,
+        "format": "image/png",
+        "time": str(DAY),
+    }
+    return f"/wms?{urlencode(query)}"
 
 
 def _report_documents(workers: dict[str, Worker]) -> None:

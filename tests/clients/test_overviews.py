@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answers import fetched, pixels
+from odc.geo.geom import box
 from small_index import Made, fill_index
 
 from odc_bdc import database
 from odc_bdc.building.overview import build_overviews
 from odc_bdc.cube import find_cube
+from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products
 from odc_bdc.ows import find_faults, start_server, update_ranges
 from odc_bdc.ows.inventory import inventory
@@ -39,6 +41,7 @@ MAP = {
     "height": 40,
 }
 COARSE = MAP | {"bbox": f"5996800,10000000,{5996800 + 40 * PIXEL},{10000000 + 40 * PIXEL}"}
+MERCATOR = box(*map(float, COARSE["bbox"].split(",")), BDC_CRS).to_crs("EPSG:3857").boundingbox
 FINE = MAP | {"bbox": f"5996800,10000000,{5996800 + 40 * 200},{10000000 + 40 * 200}"}
 
 
@@ -71,12 +74,7 @@ QUERIES = {
     "coarse": COARSE,
     "ndvi": COARSE | {"styles": "ndvi"},
     "mercator": COARSE
-    | {
-        "crs": "EPSG:3857",
-        "bbox": "-5360000,-1210000,-5345000,-1195000",
-        "width": 20,
-        "height": 20,
-    },
+    | {"crs": "EPSG:3857", "bbox": ",".join(map(str, MERCATOR)), "width": 30, "height": 30},
     "fine": FINE,
     "other": COARSE | {"time": str(DAYS[1])},
 }
