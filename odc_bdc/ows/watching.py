@@ -25,7 +25,8 @@ class Seen:
     updates
         Of the ranges of layers, without those that were left as they are.
     needs_reload
-        Whether there are other layers than before, for which a server needs new workers.
+        Whether there are other layers than before, or layers with other settings (a first overview
+        is one), for which a server needs new workers.
     """
 
     updates: tuple[LayerUpdate, ...] = ()
@@ -50,6 +51,7 @@ class Watch:
     _versions: IndexVersions = field(default_factory=IndexVersions, init=False)
     _known: str | None = field(default=None, init=False)
     _layers: frozenset[str] | None = field(default=None, init=False)
+    _settings: str | None = field(default=None, init=False)
 
     def look(self) -> Seen:
         """Bring the ranges up to date if the index has changed.
@@ -67,8 +69,10 @@ class Watch:
         products = sorted(str(product.name) for product in self.dc.index.products.get_all())
         version = self._versions.of(products, None)
         updates: tuple[LayerUpdate, ...] = ()
+        settings = self._settings
         if version != self._known:
             config = self.configure() or config_of_index(self.dc)
+            settings = repr(config["layers"])
             done = update_ranges(self.dc, config)
             updates = tuple(u for u in done if u.action != "unchanged")
         with index_connection(self.dc) as connection:
@@ -76,5 +80,6 @@ class Watch:
         # Another program may have written them as well; a server that has just started has read
         # those that were there before.
         known = before if self._layers is None else self._layers
-        self._known, self._layers = version, layers
-        return Seen(updates, needs_reload=layers != known)
+        changed = self._settings is not None and settings != self._settings
+        self._known, self._layers, self._settings = version, layers, settings
+        return Seen(updates, needs_reload=changed or layers != known)

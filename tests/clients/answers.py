@@ -71,7 +71,7 @@ def fetched(
     text = query if isinstance(query, str) else urlencode(query, doseq=True)
     request = urllib.request.Request(f"{base}/{path}?{text}", method=method, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as got:
+        with urllib.request.urlopen(request, timeout=180) as got:
             status, found, body = got.status, got.headers, got.read()
     except urllib.error.HTTPError as e:
         status, found, body = e.code, e.headers, e.read()

@@ -19,6 +19,7 @@ from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products
 from odc_bdc.ows import find_faults, start_server, update_ranges
 from odc_bdc.ows.inventory import inventory
+from odc_bdc.ows.watching import Seen, Watch
 from odc_bdc.planning import overview_name, overview_product, plan_overviews
 
 pytestmark = pytest.mark.integration
@@ -57,13 +58,17 @@ def served(tmp_path_factory):
             fill_index(dc, folder / "pixels", (made,), ())
             update_ranges(dc)
             plain = _answers(index, folder / "plain.log")
+            watch = Watch(dc)
+            assert watch.look() == Seen()
             add_products(dc, [overview_product(CUBE, FACTOR)])
             tasks = plan_overviews(dc, CUBE, DAYS[0], date(2020, 1, 16), FACTOR)
             report = build_overviews(
                 dc, tasks, folder / "cubes", now=lambda: datetime(2026, 1, 1, tzinfo=UTC)
             )
             assert (report.built, report.failed) == (1, [])
-            update_ranges(dc)
+            # The layer has the same dates, and is drawn otherwise.
+            assert watch.look() == Seen((), needs_reload=True)
+            assert watch.look() == Seen()
             with start_server(index, port=0, workers=1, log=folder / "ows.log") as server:
                 yield dc, lambda query: fetched(server.url, "wms", query), plain
     finally:
