@@ -134,8 +134,9 @@ class Freshness:
         with index_connection(dc) as connection:
             found = stamps(connection)
             self._versions.setdefault(name, IndexVersions()).refresh(connection)
-        before = self._stamps.get(name)
-        if before is not None and found != before:
+        # At the first look all are read again, for they may have changed since the worker's start.
+        before = self._stamps.get(name, {})
+        if found != before:
             for layer in self._cfg.layer_index.values():
                 changed = found.get(layer.name) != before.get(layer.name)
                 if layer.dc is dc and changed and found.get(layer.name):
