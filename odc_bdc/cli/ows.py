@@ -242,7 +242,12 @@ ows.add_command(seed)
 
 @ows.group()
 def cache() -> None:
-    """Look at, or empty, what a server keeps of images."""
+    """Look at, or empty, what a server keeps of images.
+
+    \b
+    Example:
+      odc-bdc ows cache size
+    """
 
 
 @cache.command()
