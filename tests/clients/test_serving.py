@@ -18,11 +18,13 @@ from urllib.parse import urlencode
 
 import pytest
 from answers import fetched
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from small_index import Made, fill_index
 from test_failures import wait_for
 
 from odc_bdc import database
+from odc_bdc.cli import main
 from odc_bdc.cube import find_cube
 
 pytestmark = pytest.mark.integration
@@ -165,6 +167,26 @@ def test_the_access_log_has_a_line_for_each_request(serving):
     assert (marked["method"], marked["path"], marked["status"]) == ("GET", "/wms", 200)
     assert marked["bytes"] > 0
     assert any(t.get("cache", "").endswith("hit") for t in told)
+
+
+def test_tiles_are_made_ahead_and_the_second_time_they_are_there(serving, monkeypatch):
+    *_, home = serving
+    for name in [n for n in os.environ if n.startswith(("ODC_", "DATACUBE_"))]:
+        monkeypatch.delenv(name)
+    url = re.search(r"Listening at: (http://\S+)", (home / "err").read_text())[1]
+    run = CliRunner()
+    seed = ["ows", "seed", NAME, "--zoom", "8-10", "--tiles", "BDC_Albers", "--home", str(home)]
+    seed += ["--time", "2020-01-01", "2020-01-01", "--workers", "2", "--url", url]
+    first, again = (run.invoke(main, seed) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0, first.output
+    made = re.search(r"(\d+) tiles made, 0 were there, 0 failed", first.output)[1]
+    assert int(made) >= 3
+    assert f"0 tiles made, {made} were there, 0 failed" in again.output
+    unknown = run.invoke(main, [*seed, "--style", "nothing"])
+    assert unknown.exit_code == 2
+    assert f"layer {NAME} has no style nothing: true_colour" in unknown.output
+    size = run.invoke(main, ["ows", "cache", "size", "--home", str(home)])
+    assert int(re.search(r": (\d+) answers", size.output)[1]) >= int(made)
 
 
 DEPLOY = Path(__file__).resolve().parents[2] / "docs" / "howto" / "deploy"
