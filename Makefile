@@ -15,12 +15,13 @@ AT_ONCE ?= logical
 
 # Where it is set, each of the many programs that are started compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
+MINUTES ?= 5
 
-.PHONY: help setup demo test clients kills fuzz lint format docs bench lock clean
+.PHONY: help setup demo test clients kills services-load fuzz lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(READY)  ## virtual environment with all that is locked
 
@@ -45,7 +46,7 @@ test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
 clients:  ## Debian's QGIS and Chromium, in which tests look at the services; without, these are skipped
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get update --quiet
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get install --quiet --yes --no-install-recommends \
-	  chromium chromium-driver python3-qgis qgis-providers
+	  chromium chromium-driver nginx-light python3-qgis qgis-providers
 
 kills: $(READY)  ## builds, overviews and pruning killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
@@ -72,6 +73,9 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
 	$(BIN)/python -W ignore tests/benchmarks/many.py
 	$(BIN)/python -W ignore tests/benchmarks/services.py
+
+services-load: $(READY)  ## 16 clients at the map services for 5 minutes; MINUTES=N for others
+	PYTHONPATH=tests/clients $(BIN)/python -W ignore tests/benchmarks/services_load.py --minutes $(MINUTES)
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)

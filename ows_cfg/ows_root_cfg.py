@@ -54,7 +54,7 @@ def _configure() -> dict[str, Any]:
         found = inventory(dc)
     for name, why in found.left_out.items():
         _LOG.warning("Product %s is not published: %s", name, why)
-    return build_config(found.cubes, found.scenes, service=_service())
+    return build_config(found.cubes, found.scenes, overviews=found.overviews, service=_service())
 
 
 def _register_styles() -> None:

@@ -14,7 +14,7 @@ from odc_bdc.ows.tiles import TILE_MATRIX_SETS
 from odc_bdc.spectral_index import spectral_index
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from odc_bdc.cube import CubeSpec
 
@@ -82,6 +82,7 @@ def build_config(
     cubes: Sequence[CubeSpec],
     scene_products: Sequence[SceneLayer],
     *,
+    overviews: Collection[str] = (),
     service: Service | None = None,
     env: Any = None,
 ) -> dict[str, Any]:
@@ -93,6 +94,8 @@ def build_config(
     ----------
     cubes, scene_products
         One layer each, under the name of its product, in a folder per sensor and period.
+    overviews
+        Products whose overviews are in the index, see `odc_bdc.planning.overview_name`.
     service
         Titles and addresses.
     env
@@ -107,7 +110,7 @@ def build_config(
         If there is no index of a name.
     """
     service = service or Service()
-    folders = layer_folders(cubes, scene_products, indices=service.indices)
+    folders = layer_folders(cubes, scene_products, indices=service.indices, overviews=overviews)
     layers = list(named_layers(folders))
     translations = Translations()
     config = translations.plain(

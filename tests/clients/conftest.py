@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
-from answers import Answered
+from answers import fetched
 from odc.geo.geobox import GeoBox
 from small_index import CUBES, fill_index
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import xarray as xr
+    from answers import Answered
     from datacube import Datacube
 
     from odc_bdc.cube import CubeSpec
@@ -92,16 +92,7 @@ def ask(server):
     """Request something, whatever the status of the answer."""
 
     def get(path: str, query: dict | str, method: str = "GET", **headers: str) -> Answered:
-        text = query if isinstance(query, str) else urlencode(query, doseq=True)
-        request = urllib.request.Request(
-            f"{server.url}/{path}?{text}", method=method, headers=headers
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as got:
-                status, found, body = got.status, got.headers, got.read()
-        except urllib.error.HTTPError as e:
-            status, found, body = e.code, e.headers, e.read()
-        return Answered(status, found.get_content_type(), dict(found), body)
+        return fetched(server.url, path, query, method, **headers)
 
     return get
 
