@@ -7,7 +7,7 @@ from typing import Any
 
 from odc_bdc.ows.caching import Caching
 from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
-from odc_bdc.ows.content import add_content
+from odc_bdc.ows.content import add_content, is_settled
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.middleware import HealProjStrings
@@ -52,11 +52,6 @@ def create_application() -> Any:
     # Around all others, for what they do to a document need be done but once.
     app.wsgi_app = Caching(app.wsgi_app, lambda: is_settled(cfg))
     return app
-
-
-def is_settled(cfg: Any) -> bool:
-    """Tell whether the layers of datacube-ows stay as they are while the process lives."""
-    return bool(cfg.ready) and not any(layer.dynamic for layer in cfg.layer_index.values())
 
 
 def published_by(cfg: Any) -> Published:
