@@ -64,16 +64,15 @@ def add_content(app: Any) -> Any:
 
     def describe(language: str) -> tuple[dict[str, Any], bool]:
         contents, known = _contents(cfg)
-        texts = {"language": language, "portuguese": portuguese}
-        document = catalogue(cfg, **texts, periods=periods, contents=contents)
+        document = catalogue(
+            cfg, language=language, portuguese=portuguese, periods=periods, contents=contents
+        )
         return document, known and is_settled(cfg)
 
     def title(language: str) -> tuple[str, str]:
-        found = labels.get("global.title", ""), labels.get("global.abstract", "")
-        pt = language == "pt"
-        return portuguese.get(found[0], found[0]) if pt else found[0], (
-            portuguese.get(found[1], found[1]) if pt else found[1]
-        )
+        texts = portuguese if language == "pt" else {}
+        name, about = (labels.get(f"global.{field}", "") for field in ("title", "abstract"))
+        return texts.get(name, name), texts.get(about, about)
 
     app.wsgi_app = Landing(services, describe, title, str(own.get("documentation") or ""))
     return app

@@ -117,7 +117,8 @@ def layer_contents(dc: Datacube) -> dict[str, Contents]:
         "SELECT layer, CAST(meta ->> :tiles AS integer), "
         "(SELECT sum(CAST(p ->> 'datasets' AS integer)) "
         "FROM jsonb_array_elements(meta -> :fingerprint -> 'products') AS p) "
-        "FROM ows.layer_ranges WHERE meta -> :fingerprint IS NOT NULL AND meta -> :tiles IS NOT NULL"
+        "FROM ows.layer_ranges "
+        "WHERE meta -> :fingerprint IS NOT NULL AND meta -> :tiles IS NOT NULL"
     )
     with _connection(dc) as connection:
         found = connection.execute(query, {"tiles": TILES, "fingerprint": FINGERPRINT})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import xarray as xr
+    from browser import Browser
     from datacube import Datacube
 
     from odc_bdc.cube import CubeSpec
@@ -122,3 +123,15 @@ def load(dc: Datacube) -> Callable[..., xr.Dataset]:
         )
 
     return get
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start Chromium, which is installed if need be as PostgreSQL is."""
+    from browser import find_or_install, running
+
+    programs = find_or_install()
+    if isinstance(programs, str):
+        pytest.skip(programs)
+    with running(programs, tmp_path_factory.mktemp("chromium")) as started:
+        yield started

@@ -86,7 +86,7 @@ class _Texts:
 
 
 def _folders(parts: Sequence[Any], layers: Mapping[str, Any], texts: _Texts) -> list[Any]:
-    """Give the tree of folders; leaves are names of layers, and folders without any are left out."""
+    """Give the tree of folders; leaves are names of layers, folders without any are left out."""
     found: list[Any] = []
     for part in parts:
         children = getattr(part, "child_layers", None)

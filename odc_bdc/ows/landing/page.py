@@ -24,18 +24,10 @@ if TYPE_CHECKING:
 FILES = "/page/"
 """Below it lie the page's files: ``/page/VERSION/NAME``, and ``/page/layers.LANGUAGE.json``."""
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        # Legends come as blobs, for they are asked for in the page's language.
-        "img-src 'self' blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'self'",
-    )
+# Legends come as blobs, for they are asked for in the page's language.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 """The page's Content-Security-Policy: no inline script or style, no other host."""
 

@@ -45,18 +45,22 @@ WORDS = {
     "style": Text("Style", "Estilo"),
     "legend": Text("Legend of {style}", "Legenda de {style}"),
     "opacity": Text("Opacity", "Opacidade"),
-    "compare": Text("Compare two dates", "Comparar duas datas"),
-    "compare_none": Text("No", "Não"),
-    "compare_swipe": Text("Side by side, with a swipe", "Lado a lado, com cortina"),
-    "compare_difference": Text("Difference", "Diferença"),
+    "compare": Text("Compare", "Comparar"),
+    "compare_none": Text("One date", "Uma data"),
+    "compare_swipe": Text("Two dates, swipe", "Duas datas, cortina"),
+    "compare_difference": Text("Two dates, difference", "Duas datas, diferença"),
+    "same_dates": Text(
+        "Both dates are the same, so there is no difference to show.",
+        "As duas datas são iguais, portanto não há diferença a mostrar.",
+    ),
     "second_date": Text("Second date", "Segunda data"),
     "swipe": Text(
         "Border between the two dates; arrow keys move it",
         "Limite entre as duas datas; as setas o movem",
     ),
-    "map_projection": Text("Projection of the map", "Projeção do mapa"),
-    "set_BDC_Albers": Text("BDC grid (Albers, EPSG:10857)", "Grade BDC (Albers, EPSG:10857)"),
-    "set_WholeWorld_WebMercator": Text("Web Mercator (EPSG:3857)", "Web Mercator (EPSG:3857)"),
+    "map_projection": Text("Map", "Mapa"),
+    "set_BDC_Albers": Text("BDC Albers", "BDC Albers"),
+    "set_WholeWorld_WebMercator": Text("Web Mercator", "Web Mercator"),
     "tile_grid": Text("Tile grid", "Grade de tiles"),
     "none": Text("None", "Nenhuma"),
     "graticule": Text("Degrees", "Graus"),
@@ -84,7 +88,9 @@ WORDS = {
     ),
     "values_centre": Text("Values at the centre", "Valores no centro"),
     "close": Text("Close", "Fechar"),
-    "no_image": Text("There is no image at this place and date.", "Não há imagem neste local e data."),
+    "no_image": Text(
+        "There is no image at this place and date.", "Não há imagem neste local e data."
+    ),
     "series": Text("Time series of", "Série temporal de"),
     "series_chart": Text(
         "{band} at {count} dates from {first} to {last}. Arrow keys go from date to date, Enter "
@@ -99,8 +105,6 @@ WORDS = {
     ),
     "as_table": Text("As a table", "Como tabela"),
     "as_csv": Text("Download as CSV", "Baixar como CSV"),
-    "band": Text("Band", "Banda"),
-    "value": Text("Value", "Valor"),
     "period": Text("Period", "Período"),
     "date_chosen": Text("Observed on", "Observado em"),
     "quality": Text("Quality", "Qualidade"),
@@ -110,10 +114,9 @@ WORDS = {
     # Addresses
     "addresses": Text("In QGIS and other programs", "No QGIS e em outros programas"),
     "addresses_how": Text(
-        "In QGIS: Layer, Data Source Manager, WMS/WMTS (or WCS), New, and paste the address. The "
-        "last two are for XYZ connections and for browsers.",
+        "In QGIS: Layer, Data Source Manager, WMS/WMTS (or WCS), New, and paste the address.",
         "No QGIS: Camada, Gerenciador de fontes de dados, WMS/WMTS (ou WCS), Novo, e cole o "
-        "endereço. Os dois últimos são para conexões XYZ e para navegadores.",
+        "endereço.",
     ),
     "address_xyz": Text("XYZ, this layer and date", "XYZ, esta camada e data"),
     "address_image": Text("This view as an image", "Esta vista como imagem"),

@@ -38,7 +38,7 @@ export function chart(points, {width, height, shown = [], label}) {
     svg.append(draw('line', {class: 'level', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(level), y2: y(level)}));
     svg.append(draw('text', {x: MARGIN.left - 6, y: y(level) + 4, 'text-anchor': 'end'}, number(level)));
   }
-  for (const at of dates(points, inner.x)) {
+  for (const at of written(points, x)) {
     const anchor = single ? 'middle' : at === points[0] ? 'start' : at === points.at(-1) ? 'end' : 'middle';
     svg.append(draw('text', {x: x(at.time), y: height - 8, 'text-anchor': anchor}, readable(at.time)));
   }
@@ -71,8 +71,14 @@ function path(points, x, y) {
 }
 
 /** Give the points whose dates are written below: the first, the last, and what has room between. */
-function dates(points, width) {
-  const count = Math.max(2, Math.min(5, Math.floor(width / 130), points.length));
-  const at = (i) => points[Math.round((i * (points.length - 1)) / (count - 1))];
-  return [...new Set(Array.from({length: count}, (_, i) => at(i)))];
+function written(points, x) {
+  const last = points.at(-1);
+  const found = [points[0]];
+  for (const point of points) {
+    // Texts of the first and last are beside their place, others around it.
+    const before = x(point.time) - x(found.at(-1).time);
+    const after = x(last.time) - x(point.time);
+    if (before > (found.length === 1 ? 150 : 110) && after > 150) found.push(point);
+  }
+  return points.length > 1 ? [...found, last] : found;
 }

@@ -24,6 +24,11 @@ function languages() {
 
 async function start() {
   languages();
+  // What stands after the # is the view, not a place in the page.
+  $('skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    $('map').focus();
+  });
   let catalogue;
   const again = $('message').querySelector('button');
   try {

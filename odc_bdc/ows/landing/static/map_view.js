@@ -57,7 +57,7 @@ export class MapView {
   /** Draw everything anew. */
   start() {
     this.project();
-    this.follow(new Set(['layer', 'opacity', 'grid', 'point', 'graticule']));
+    this.follow(new Set(['layer', 'opacity', 'grid', 'borders', 'graticule', 'point']));
     if (now.at && now.zoom !== null) this.go();
     else this.showWhole();
   }
@@ -149,7 +149,7 @@ export class MapView {
     return /4326|CRS84|4674/.test(layer.crs) ? layer.pixel * 111320 : layer.pixel;
   }
 
-  /** Give the request for the map as it is, as one image. */
+  /** Give the request for the map as one image. */
   imageRequest() {
     const [width, height] = this.map.getSize() ?? [800, 600];
     return `wms?${new URLSearchParams({
@@ -161,26 +161,31 @@ export class MapView {
 
   /** Give the TIME of the first layer, and that of the second if there is one. */
   times() {
-    if (now.compare === 'difference' && now.second) return [`${now.time},${now.second}`, null];
+    // The services give the later of two in a request minus the earlier.
+    if (now.compare === 'difference' && now.second) return [`${now.second},${now.time}`, null];
     return [now.time, now.compare === 'swipe' && now.second ? now.second : null];
   }
 
   showLayer() {
     const [first, second] = this.times();
-    this.tell('');
+    this.showSides(second);
     const extent = this.layerExtent();
     this.first.setSource(now.layer ? this.source(now.layer, now.style, first) : null);
     this.second.setSource(now.layer ? this.source(now.layer, now.style, second ?? first) : null);
     for (const layer of [this.first, this.second]) layer.setExtent(extent);
-    this.second.setVisible(second !== null);
-    $('swipe').hidden = second === null;
   }
 
   showTimes() {
     const [first, second] = this.times();
-    this.tell('');
+    this.showSides(second);
     this.first.getSource()?.updateDimensions({Time: first});
     if (second !== null) this.second.getSource()?.updateDimensions({Time: second});
+  }
+
+  showSides(second) {
+    const same = now.compare === 'difference' && now.second === now.time;
+    this.tell(same ? say('same_dates') : '');
+    this.first.setVisible(!same);
     this.second.setVisible(second !== null);
     $('swipe').hidden = second === null;
   }
@@ -215,17 +220,27 @@ export class MapView {
 
   /** Say why an image did not come: the browser tells only that it did not, so it is asked for again. */
   async explain(url) {
-    if (this.explaining) return;
+    if (this.explaining) {
+      this.unexplained = url;
+      return;
+    }
     this.explaining = true;
+    this.unexplained = null;
     try {
       await ask(url, {kind: 'blob'});
-      this.again();
+      // It is there now. What fails as an image a second time is none.
+      if (this.retried === url) this.tell(say('failed', {status: 200}));
+      else this.again();
+      this.retried = url;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.tell(error.message);
-    } finally {
-      setTimeout(() => { this.explaining = false; }, 1000);
     }
+    // Many tiles fail at once; one tells for all of a second.
+    setTimeout(() => {
+      this.explaining = false;
+      if (this.unexplained) this.explain(this.unexplained);
+    }, 1000);
   }
 
   /** Ask once more for what did not come. */

@@ -87,7 +87,14 @@ function around(periods, time) {
   return periods.slice(first, first + MOST);
 }
 
-const latin = (key) => key.replace(/_/g, ' ');
+/** Give indices, then bands, each in the order of their names; a stored index is a band. */
+function valuesOf({band_derived: derived, bands}) {
+  const named = (pairs) => pairs.sort(([a], [b]) => a.localeCompare(b, 'en', {numeric: true}));
+  const indices = named(Object.entries(derived ?? {}).map(([name, value]) => [name.toUpperCase(), value]));
+  // A band of classes has the names of its flags, which the quality tells in words.
+  const plain = named(Object.entries(bands ?? {}).filter(([, value]) => typeof value !== 'object'));
+  return Object.fromEntries([...indices, ...plain]);
+}
 
 /** Read an answer: what each time has; times without an image have nothing. */
 function times(answer, periods = []) {
@@ -95,10 +102,7 @@ function times(answer, periods = []) {
   const found = data.filter((t) => /^\d{4}-/.test(t.time)).map((t) => ({
     ...t,
     time: t.time.slice(0, 10),
-    values: {
-      ...Object.fromEntries(Object.entries(t.band_derived ?? {}).map(([k, v]) => [latin(k).toUpperCase(), v])),
-      ...t.bands,
-    },
+    values: valuesOf(t),
   }));
   const missing = periods.map(([start]) => start).filter((start) => !found.some((t) => t.time === start));
   return [...found, ...missing.map((time) => ({time, values: {}}))].sort((a, b) => a.time.localeCompare(b.time));
@@ -109,10 +113,7 @@ function placed([lon, lat]) {
   return `${degrees(lat, 'NS')}, ${degrees(lon, ['E', document.documentElement.lang === 'pt' ? 'O' : 'W'])}`;
 }
 
-const text = (value) => {
-  if (typeof value === 'number') return number(value);
-  return typeof value === 'object' && value !== null ? Object.values(value).join(', ') : String(value);
-};
+const text = (value) => (typeof value === 'number' ? number(value) : value === 'n/a' ? '–' : String(value));
 
 function showNow() {
   const here = known.times.find((t) => t.time === now.time);
@@ -201,8 +202,7 @@ function step(event) {
 
 function download() {
   const bands = [...$('band').options].map((o) => o.value);
-  const value = (v) => (v === undefined || v === 'n/a' ? '' : text(v));
-  const raw = (v) => (typeof v === 'number' ? String(v) : value(v));
+  const raw = (v) => (v === undefined || v === 'n/a' ? '' : String(v));
   const cell = (v) => (/[",\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
   const rows = known.times.map((t) => [t.time, ...bands.map((b) => raw(t.values[b])), t.quality ?? '', t.date_chosen ?? '']);
   const lines = [['time', ...bands, 'quality', 'date_chosen'], ...rows].map((row) => row.map(cell).join(','));
