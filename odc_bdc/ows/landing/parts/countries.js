@@ -23,9 +23,12 @@ function rounded(part) {
 
 const near = read('50m').filter((f) => NEAR.has(f.id));
 const far = read('110m').filter((f) => !NEAR.has(f.id) && !LEFT_OUT.has(f.id));
-const features = [...near, ...far].map(({geometry}) => ({
+// Each island is a feature of its own, for the page leaves out those that a map's seam cuts.
+const polygons = [...near, ...far].flatMap(({geometry: {type, coordinates}}) => (
+  type === 'Polygon' ? [coordinates] : coordinates));
+const features = polygons.map((polygon) => ({
   type: 'Feature',
   properties: {},
-  geometry: {...geometry, coordinates: rounded(geometry.coordinates)},
+  geometry: {type: 'Polygon', coordinates: rounded(polygon)},
 }));
 writeFileSync('../static/countries.json', JSON.stringify({type: 'FeatureCollection', features}));

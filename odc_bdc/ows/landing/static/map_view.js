@@ -262,7 +262,13 @@ export class MapView {
     const projection = this.projection;
     const outlines = await this.outlines;
     if (projection !== this.projection) return;
-    const features = new GeoJSON().readFeatures(outlines, {dataProjection: LONLAT, featureProjection: projection});
+    // What lies on both sides of the map's seam would be drawn across all of it.
+    const seam = Number(/lon_0=(\S+)/.exec(this.tileSet.proj ?? '')?.[1] ?? 0) + 180;
+    const features = new GeoJSON().readFeatures(outlines).filter((feature) => {
+      const [west, , east] = feature.getGeometry().getExtent();
+      return east <= seam || west >= seam;
+    });
+    for (const feature of features) feature.getGeometry().transform(LONLAT, projection);
     this.borders.setSource(new VectorSource({features}));
   }
 

@@ -32,6 +32,11 @@ export function startTimeBar(catalogue, view) {
     show();
   }
 
+  function stopAt(wanted) {
+    stop();
+    go(wanted);
+  }
+
   function show() {
     const all = starts();
     const button = $('play');
@@ -58,9 +63,9 @@ export function startTimeBar(catalogue, view) {
     $('ticks').replaceChildren(...lines);
   }
 
-  slider.addEventListener('input', () => { stop(); go(Number(slider.value)); });
-  $('previous').addEventListener('click', () => { stop(); go(at() - 1); });
-  $('next').addEventListener('click', () => { stop(); go(at() + 1); });
+  slider.addEventListener('input', () => { stopAt(Number(slider.value)); });
+  $('previous').addEventListener('click', () => stopAt(at() - 1));
+  $('next').addEventListener('click', () => stopAt(at() + 1));
   $('play').addEventListener('click', () => (playing ? stop() : play()));
   $('times').addEventListener('submit', (event) => event.preventDefault());
   onChange((changed) => {
