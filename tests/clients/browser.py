@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selenium import webdriver
@@ -19,7 +22,6 @@ from odc_bdc.database.software import apt_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PACKAGES = ("chromium", "chromium-driver")
 # Without these it looks for hosts of its maker.
@@ -37,23 +39,26 @@ QUIET = (
 )
 
 
-def find_or_install() -> tuple[str, str] | str:
-    """Give the programs of Chromium and its driver, installed with apt if it must be and can.
+def find_or_install() -> tuple[str, str] | None:
+    """Give the programs of Chromium and its driver, installed with apt if they must be and can.
 
-    Else say why there are none.
+    None if they are not there and this user cannot install them.
     """
-    found = _find()
-    prefix = None if found else apt_prefix(os.environ)
-    if prefix is not None:
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        wait = ("-o", "DPkg::Lock::Timeout=600")
-        for command in (("update",), ("install", "-y", "--no-install-recommends", *PACKAGES)):
-            subprocess.run(
-                [*prefix, "apt-get", "-q", *wait, *command],
-                env=env, check=False, capture_output=True,
-            )  # fmt: skip
-        found = _find()
-    return found or f"no Chromium: have {' and '.join(PACKAGES)} installed (Debian packages)"
+    # Tests run in several processes, and apt once.
+    with (Path(tempfile.gettempdir()) / "odc_bdc_browser.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prefix = None if _find() else apt_prefix(os.environ)
+        if prefix is not None:
+            _apt(prefix, "update")
+            _apt(prefix, "install", "-y", "--no-install-recommends", *PACKAGES)
+    return _find()
+
+
+def _apt(prefix: tuple[str, ...], *arguments: str) -> None:
+    command = [*prefix, "apt-get", "-q", "-o", "DPkg::Lock::Timeout=600", *arguments]
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
 
 
 def _find() -> tuple[str, str] | None:

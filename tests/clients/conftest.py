@@ -128,10 +128,10 @@ def load(dc: Datacube) -> Callable[..., xr.Dataset]:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Start Chromium, which is installed if need be as PostgreSQL is."""
-    from browser import find_or_install, running
+    from browser import PACKAGES, find_or_install, running
 
     programs = find_or_install()
-    if isinstance(programs, str):
-        pytest.skip(programs)
+    if programs is None:
+        pytest.skip(f"no Chromium: have {' and '.join(PACKAGES)} installed (Debian packages)")
     with running(programs, tmp_path_factory.mktemp("chromium")) as started:
         yield started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -456,3 +457,13 @@ def test_without_images_the_page_says_what_to_do(proxied, server):
     assert "times are not known: <b>A</b>" in page.browser.text("#hidden")
     assert page.browser.find("#address-wms").get_attribute("value") == f"{page.url}/wms"
     assert page.browser.complaints() == []
+
+
+def test_a_connection_without_a_request_holds_nobody_up(server):
+    address = urlsplit(server.url)
+    with (
+        socket.create_connection((address.hostname, address.port)),
+        # The server has one worker, which would wait for the first connection's request.
+        urllib.request.urlopen(f"{server.url}/page/layers.en.json", timeout=30) as answer,
+    ):
+        assert answer.status == 200
