@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import subprocess
-import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selenium import webdriver
@@ -18,12 +13,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from odc_bdc.database.software import apt_prefix
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-PACKAGES = ("chromium", "chromium-driver")
 # Without these it looks for hosts of its maker.
 QUIET = (
     "--headless=new",
@@ -39,29 +32,8 @@ QUIET = (
 )
 
 
-def find_or_install() -> tuple[str, str] | None:
-    """Give the programs of Chromium and its driver, installed with apt if they must be and can.
-
-    None if they are not there and this user cannot install them.
-    """
-    # Tests run in several processes, and apt once.
-    with (Path(tempfile.gettempdir()) / "odc_bdc_browser.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        prefix = None if _find() else apt_prefix(os.environ)
-        if prefix is not None:
-            _apt(prefix, "update")
-            _apt(prefix, "install", "-y", "--no-install-recommends", *PACKAGES)
-    return _find()
-
-
-def _apt(prefix: tuple[str, ...], *arguments: str) -> None:
-    command = [*prefix, "apt-get", "-q", "-o", "DPkg::Lock::Timeout=600", *arguments]
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
-
-
-def _find() -> tuple[str, str] | None:
+def find_programs() -> tuple[str, str] | None:
+    """Give the programs of Chromium and its driver; None if they are not there."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     return (chromium, driver) if chromium and driver else None
 
