@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from odc_bdc import __version__
 from odc_bdc.ows.caching import Caching, Images
 from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
-from odc_bdc.ows.content import add_content
+from odc_bdc.ows.content import add_content, is_settled
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.freshness import Freshness
 from odc_bdc.ows.guard import Guard, Net
@@ -82,11 +82,6 @@ def _leave_logging_to_the_server(app: Any) -> None:
     """Take out of datacube-ows what logs each request: the server's access log does."""
     functions = app.after_request_funcs.get(None, [])
     functions[:] = [f for f in functions if f.__name__ != "log_time_and_request_response"]
-
-
-def is_settled(cfg: Any) -> bool:
-    """Tell whether the layers of datacube-ows change only when their ranges are written anew."""
-    return bool(cfg.ready) and not any(layer.dynamic for layer in cfg.layer_index.values())
 
 
 def _versions() -> list[str]:

@@ -50,6 +50,8 @@ class Service:
         Whom an image is to be attributed to; the title if empty.
     indices
         Spectral indices that layers have styles for where their bands allow, those of spyndex too.
+    documentation
+        Address that the page for people links to; empty for no link.
     """
 
     title: str | Text = "Brazil Data Cube"
@@ -59,6 +61,7 @@ class Service:
     urls: tuple[str, ...] = ("http://127.0.0.1:8000",)
     attribution: str | Text = ""
     indices: tuple[str, ...] = INDICES
+    documentation: str = ""
 
 
 def named_indices(text: str) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ def build_config(
     config[OWN] = {
         "portuguese": translations.portuguese,
         "timelines": {name: timeline.to_dict() for name, timeline in timelines.items()},
+        "documentation": service.documentation,
     }
     return dict(config)
 

@@ -36,9 +36,17 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Literal["current", "stale", "missing"]
 
-FINGERPRINT, EXTENT = "odc_bdc", "odc_bdc_extent"
-"""Keys in the column ``meta``: the fingerprint, and the native extent, which the program
-``datacube-ows-update`` would replace by a rougher one."""
+FINGERPRINT, EXTENT, TILES = "odc_bdc", "odc_bdc_extent", "odc_bdc_tiles"
+"""Keys in the column ``meta``: the fingerprint, the native extent, which the program
+``datacube-ows-update`` would replace by a rougher one, and the number of tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How many tiles and datasets a layer had when its ranges were updated."""
+
+    tiles: int
+    datasets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,20 @@ def hidden_layers(dc: Datacube, config: Mapping[str, Any] | None = None) -> list
     return [name for name, state in range_states(dc, config).items() if state == "missing"]
 
 
+def layer_contents(dc: Datacube) -> dict[str, Contents]:
+    """Count tiles and datasets of the layers that have ranges, as of their last update."""
+    query = text(
+        "SELECT layer, CAST(meta ->> :tiles AS integer), "
+        "(SELECT sum(CAST(p ->> 'datasets' AS integer)) "
+        "FROM jsonb_array_elements(meta -> :fingerprint -> 'products') AS p) "
+        "FROM ows.layer_ranges "
+        "WHERE meta -> :fingerprint IS NOT NULL AND meta -> :tiles IS NOT NULL"
+    )
+    with index_connection(dc) as connection:
+        found = connection.execute(query, {"tiles": TILES, "fingerprint": FINGERPRINT})
+        return {row[0]: Contents(row[1], row[2]) for row in found}
+
+
 def native_bbox(
     dc: Datacube, products: Sequence[str], crs: str, resolution: tuple[float, float]
 ) -> BBox | None:
@@ -212,10 +234,10 @@ def _stored_fingerprints(dc: Datacube) -> dict[str, Any]:
         if not _has_ranges(connection):
             return {}
         query = text(
-            "SELECT layer, CASE WHEN bboxes @> (meta -> :extent) THEN meta -> :fingerprint END "
-            "FROM ows.layer_ranges"
+            "SELECT layer, CASE WHEN bboxes @> (meta -> :extent) AND meta -> :tiles IS NOT NULL "
+            "THEN meta -> :fingerprint END FROM ows.layer_ranges"
         )
-        keys = {"fingerprint": FINGERPRINT, "extent": EXTENT}
+        keys = {"fingerprint": FINGERPRINT, "extent": EXTENT, "tiles": TILES}
         return {row[0]: row[1] for row in connection.execute(query, keys)}
 
 
@@ -270,12 +292,15 @@ def _complete(dc: Datacube, layer: Any, fingerprint: Mapping[str, Any]) -> bool:
     native = CRS(layer.native_CRS)
     aliases = [key for key, crs in layer.global_cfg.crses.items() if crs == native]
     extent = dict.fromkeys(aliases, sides)
-    values = {
-        "layer": layer.name,
-        "bbox": dumps(extent),
-        "meta": dumps({FINGERPRINT: fingerprint, EXTENT: extent}),
-    }
+    meta = {FINGERPRINT: fingerprint, EXTENT: extent, TILES: _tiles(dc, layer.product_names)}
+    values = {"layer": layer.name, "bbox": dumps(extent), "meta": dumps(meta)}
     with index_connection(dc) as connection:
         changed = connection.execute(statement, values).rowcount
         connection.commit()
     return bool(changed)
+
+
+def _tiles(dc: Datacube, products: Sequence[str]) -> int:
+    """Count the regions of datasets; all datasets without one count as one."""
+    found = dc.index.datasets.search_returning(("region_code",), product=list(products))
+    return len({row.region_code for row in found})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
     from answers import Answered
+    from browser import Browser
     from datacube import Datacube
 
     from odc_bdc.cube import CubeSpec
@@ -113,3 +114,15 @@ def load(dc: Datacube) -> Callable[..., xr.Dataset]:
         )
 
     return get
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start Chromium."""
+    from browser import find_programs, running
+
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("Chromium is not installed: `make clients` does that on Debian")
+    with running(programs, tmp_path_factory.mktemp("chromium")) as started:
+        yield started
