@@ -10,14 +10,14 @@ SERVE ?= 1
 SCENES ?=
 PORT ?= 8000
 SEED ?= 1
-DURATION ?= 300
 # Each process that runs tests has a PostgreSQL and a map server of its own.
 AT_ONCE ?= logical
 
 # Where it is set, each of the many programs that are started compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
+MINUTES ?= 5
 
-.PHONY: help setup demo test kills fuzz live-load lint format docs bench lock clean
+.PHONY: help setup demo test clients kills services-load live-load fuzz lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,7 +43,12 @@ demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check
 test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
 	$(BIN)/pytest --numprocesses $(AT_ONCE) --maxprocesses 8 --dist worksteal
 
-kills: $(READY)  ## builds killed at 50 moments, which the tests do at 4
+clients:  ## Debian's QGIS and Chromium, in which tests look at the services; without, these are skipped
+	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get update --quiet
+	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get install --quiet --yes --no-install-recommends \
+	  chromium chromium-driver nginx-light python3-qgis qgis-providers
+
+kills: $(READY)  ## builds, overviews and pruning killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
 
 lint: $(READY)  ## style, types, import rules, spelling, rendered documents
@@ -71,11 +76,14 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python -W ignore tests/benchmarks/services.py
 	$(BIN)/python -W ignore tests/benchmarks/live.py
 
+services-load: $(READY)  ## 16 clients at the map services for 5 minutes; MINUTES=N for others
+	PYTHONPATH=tests/clients $(BIN)/python -W ignore tests/benchmarks/services_load.py --minutes $(MINUTES)
+
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)
 
-live-load: $(READY)  ## 8 clients ask for live WMTS tiles for 5 minutes; DURATION=N for N seconds
-	$(BIN)/python -W ignore tests/clients/live_load.py --seconds $(DURATION)
+live-load: $(READY)  ## 8 clients at live WMTS tiles for 5 minutes; MINUTES=N for others
+	$(BIN)/python -W ignore tests/clients/live_load.py --minutes $(MINUTES)
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \

@@ -13,6 +13,8 @@ ODC_BDC_OWS_TITLE
     Title of the services.
 ODC_BDC_OWS_INDICES
     Spectral indices that layers have styles for, separated by commas; those of spyndex too.
+ODC_BDC_OWS_DOCUMENTATION
+    Address that the page for people links to; ``http`` or ``https``.
 """
 
 from __future__ import annotations
@@ -40,7 +42,13 @@ def _service() -> Service:
     urls = tuple(u.strip() for u in os.environ.get(URL_VARIABLE, "").split(",") if u.strip())
     title = os.environ.get("ODC_BDC_OWS_TITLE") or default.title
     indices = named_indices(os.environ.get(INDICES_VARIABLE, ""))
-    return Service(title=title, urls=urls or default.urls, indices=indices)
+    documentation = os.environ.get("ODC_BDC_OWS_DOCUMENTATION", "").strip()
+    return Service(
+        title=title,
+        urls=urls or default.urls,
+        indices=indices,
+        documentation=documentation if documentation.startswith(("http://", "https://")) else "",
+    )
 
 
 def _configure() -> dict[str, Any]:
@@ -54,7 +62,7 @@ def _configure() -> dict[str, Any]:
         found = inventory(dc)
     for name, why in found.left_out.items():
         _LOG.warning("Product %s is not published: %s", name, why)
-    return build_config(found.cubes, found.scenes, service=_service())
+    return build_config(found.cubes, found.scenes, overviews=found.overviews, service=_service())
 
 
 def _register_styles() -> None:

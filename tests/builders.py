@@ -6,16 +6,19 @@ import hashlib
 import json
 import os
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from odc_bdc import database
 from odc_bdc.building import build_cube
+from odc_bdc.building.overview import build_overviews
+from odc_bdc.building.pruning import find_leftovers, remove_leftover
+from odc_bdc.building.writing import write_image
 from odc_bdc.cube import find_cube
 from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.live.declaring import declare_cube
-from odc_bdc.planning import plan_cube
+from odc_bdc.planning import overview_product, plan_cube, plan_overviews
 from odc_bdc.product import product_document
 from odc_bdc.scenes import demo_extent, make_scenes
 
@@ -63,6 +66,33 @@ def declare(home, root, **options):
         return declare_cube(dc, tasks_of(dc), Path(root), now=CLOCK, **options)
 
 
+def written(task, root, threads):
+    """Write an image; give its bytes, and the most memory of this process so far, by Linux."""
+    size = write_image(task, Path(root), processed=CLOCK(), threads=threads).size
+    status = Path("/proc/self/status").read_text("ascii")
+    return size, 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def prune(home, root, begun):
+    """Remove what nobody needs of the cube; set an event when that begins."""
+    with database.open_datacube(database.find_index(Path(home), environ={})) as dc:
+        age = {"now": datetime.now(UTC) + timedelta(days=1), "older_than": timedelta(0)}
+        found = find_leftovers(dc, [CUBE], Path(root), **age)
+        begun.set()
+        for one in found:
+            remove_leftover(dc, Path(root), one)
+
+
+def overviews(home, root, begun):
+    """Make the overviews of the cube; set an event when that begins."""
+    with database.open_datacube(database.find_index(Path(home), environ={})) as dc:
+        tasks = plan_overviews(dc, cube(), *SPAN, 4)
+        add_products(dc, [overview_product(cube(), 4)])
+        begun.set()
+        report = build_overviews(dc, tasks, Path(root), now=CLOCK)
+        assert report.failed == []
+
+
 def build_and_tell(home, root, told, **options):
     """Build, and write the report to a file."""
     report = build(home, root, **options)
@@ -80,10 +110,9 @@ def visible_files(root):
     return found
 
 
-def indexed_images(dc):
+def indexed_images(dc, product=CUBE):
     """Give the ids of the cube's datasets, archived ones too, with their places."""
-    product = dc.index.products.get_by_name(CUBE)
-    if product is None:
+    if dc.index.products.get_by_name(product) is None:
         return {}
-    found = dc.index.datasets.search(product=CUBE, archived=None)
+    found = dc.index.datasets.search(product=product, archived=None)
     return {dataset.id: (dataset.uri, dataset.is_archived) for dataset in found}

@@ -134,7 +134,10 @@ def block_file(file: SceneFile, band: int) -> BlockFile | None:
     if tifffile is None or Member.from_href(file.href):
         return None
     try:
-        with file.stream() as stream, tifffile.TiffFile(stream, _multifile=False) as tiff:
+        with (
+            file.stream() as stream,
+            tifffile.TiffFile(stream, name="scene", _multifile=False) as tiff,
+        ):
             little = tiff.byteorder == "<"
             return _described(file, band, tiff.pages.first) if little else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error):

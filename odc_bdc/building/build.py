@@ -13,6 +13,7 @@ from odc_bdc.building.report import BuildReport, TaskRecord, TaskStatus
 from odc_bdc.building.running import Here, Processes, Runner
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.work import Fault, Job, Outcome
+from odc_bdc.cog import ZSTD, Compression
 from odc_bdc.errors import ClusterError, DatabaseError
 from odc_bdc.indexing import add_documents
 from odc_bdc.indexing.faults import database_refusals
@@ -48,6 +49,7 @@ def build_cube(
     runner: Runner | None = None,
     retries: int = 0,
     skip_scenes: bool = False,
+    compression: Compression = ZSTD,
     starting: Callable[[Sequence[CompositeTask]], None] = lambda _: None,
     progress: Callable[[TaskRecord], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -77,6 +79,8 @@ def build_cube(
         How often tasks that failed are tried again, after all others; not if that cannot help.
     skip_scenes
         Make images without scenes that cannot be read, after all retries; see `build_task`.
+    compression
+        Of the files; images that are there stay as they are.
     starting
         Called with the tasks that are not done, before the first of them begins.
     progress
@@ -114,7 +118,8 @@ def build_cube(
         last = attempt == retries
         again: list[Finished] = []
         try:
-            for finished in runner.run(Job(store, now, skip_scenes and last, threads), waiting):
+            job = Job(store, now, skip_scenes and last, threads, compression)
+            for finished in runner.run(job, waiting):
                 again += book.take(finished, last=last)
         except ClusterError:
             for task, outcome in again:

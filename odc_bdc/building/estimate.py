@@ -8,28 +8,43 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from odc_bdc.building.image import PREVIEW_SIDE
+from odc_bdc.building.windows import SIDE, bytes_per_pixel, window_shape
+
 if TYPE_CHECKING:
     from odc_bdc.cube import Measurement
     from odc_bdc.planning import CompositeTask
 
-_READ = 12e-9
-"""Core seconds to read and composite one value of a scene (`make bench`)."""
+# Measured of images of 64 to 1024 pixels a side, of 4 and 36 scenes on the tile's grid, made by one
+# thread and by two; tests/benchmarks/many.py prints how far off the estimate is.
 
-_WRITTEN = 120e-9
-"""Core seconds to write one value of an image, overviews and documents included."""
+_READ = 7e-9
+"""Core seconds to read and composite one value of a scene. Warping takes four times as long."""
 
-_EACH = 0.5
-"""Seconds that an image takes however small it is."""
+_WRITTEN = 20e-9
+"""Core seconds to write one value of an image, overviews included."""
 
-_SHARE = {"i": 0.8, "u": 0.3, "f": 1.1}
-"""Bytes of a compressed file with overviews, by bytes of its pixels: reflectance, counts and
-classes, floating point."""
+_EACH = 0.2
+"""Core seconds that an image takes however small it is."""
 
-_PROCESS = 0.5e9
-"""Bytes of a process with all libraries, before its first image."""
+_SHARE = {"i": 0.75, "u": 0.1, "f": 1.1}
+"""Bytes of a compressed file with overviews, by bytes of its pixels: reflectance and indices,
+whose files take 0.6 to 0.8 of made and of real scenes; counts and classes; floating point."""
 
-_BLOCKS = 1.0e9
-"""Bytes for the blocks that an image has under work."""
+_FLAT = 0.1
+"""The same of provenance, which is the same over wide parts."""
+
+_DOCUMENTS = 30e3
+"""Bytes of the documents of an image, and of the headers of its files."""
+
+_PICTURE = 1.9
+"""Bytes of a pixel of the picture."""
+
+_PROCESS = 0.45e9
+"""Bytes of a process with all libraries, and with what one image takes beside its windows."""
+
+_WINDOWS = 2.3
+"""Bytes that a window takes while it is worked at, by the bytes of its scenes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,8 @@ class Estimate:
 def expected_size(task: CompositeTask) -> int:
     """Give the bytes that an image will take on disk, within a factor of two."""
     pixels = _pixels(task)
-    return round(sum(pixels * _bytes(m) for m in task.cube.outputs))
+    picture = _PICTURE * min(pixels, PREVIEW_SIDE**2)
+    return round(sum(pixels * _bytes(m) for m in task.cube.outputs) + picture + _DOCUMENTS)
 
 
 def expected_seconds(task: CompositeTask) -> float:
@@ -67,24 +83,40 @@ def expected_seconds(task: CompositeTask) -> float:
     return _EACH + pixels * (values * _READ + len(cube.outputs) * _WRITTEN)
 
 
-def expected_memory(task: CompositeTask) -> int:
-    """Give the most bytes that the process needs which makes an image."""
-    whole = _pixels(task) * sum(np.dtype(m.dtype).itemsize for m in task.cube.outputs)
-    return round(_PROCESS + _BLOCKS + whole)
+def expected_memory(task: CompositeTask, *, threads: int = 1) -> int:
+    """Give the most bytes that the process needs which makes an image, within a factor of two.
+
+    It grows with the threads, each of which has a window of all scenes; not with the tile.
+    """
+    cube = task.cube
+    per_pixel = len(task.scenes) * bytes_per_pixel(cube)
+    wide = any(source.quality.margin for source in cube.sources)
+    rows, columns = task.geobox.shape
+    shape = window_shape((rows, columns), [(SIDE, SIDE)], per_pixel, wide=wide)
+    at_work = min(threads, -(-_pixels(task) // (shape[0] * shape[1])))
+    return round(_PROCESS + at_work * _WINDOWS * shape[0] * shape[1] * per_pixel)
 
 
-def estimate(tasks: Iterable[CompositeTask], *, workers: int = 1) -> Estimate:
-    """Say what some images will take if so many are made at once, each by one core."""
+def estimate(tasks: Iterable[CompositeTask], *, workers: int = 1, threads: int = 1) -> Estimate:
+    """Say what some images will take.
+
+    Parameters
+    ----------
+    workers
+        Images that are made at once.
+    threads
+        Of each worker; each has a core.
+    """
     tasks = list(tasks)
     at_once = max(1, min(workers, len(tasks)))
-    largest = sorted((expected_memory(task) for task in tasks), reverse=True)[:at_once]
+    each = sorted((expected_memory(task, threads=threads) for task in tasks), reverse=True)
     longest = max((expected_seconds(task) for task in tasks), default=0.0)
     total = sum(expected_seconds(task) for task in tasks)
     return Estimate(
         images=len(tasks),
         size=sum(expected_size(task) for task in tasks),
-        seconds=max(longest, total / at_once),
-        memory=sum(largest),
+        seconds=max(longest, total / at_once) / threads,
+        memory=sum(each[:at_once]),
     )
 
 
@@ -95,4 +127,5 @@ def _pixels(task: CompositeTask) -> int:
 
 def _bytes(measurement: Measurement) -> float:
     dtype = np.dtype(measurement.dtype)
-    return dtype.itemsize * _SHARE[dtype.kind]
+    flat = measurement.name == "PROVENANCE"
+    return dtype.itemsize * (_FLAT if flat else _SHARE[dtype.kind])

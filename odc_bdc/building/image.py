@@ -64,7 +64,7 @@ class ImageSummary:
         return self.clear / self.pixels
 
 
-_PREVIEW = 512
+PREVIEW_SIDE = 512
 
 
 def write_bands(
@@ -144,7 +144,7 @@ class _Preview:
 
     def __init__(self, task: CompositeTask) -> None:
         shape = task.geobox.shape
-        step = -(-max(shape) // _PREVIEW)
+        step = -(-max(shape) // PREVIEW_SIDE)
         self._level = Level(*(np.arange(0, size, step) for size in shape))
         self.arrays: dict[str, npt.NDArray[Any]] = {
             m.name: np.empty(self._level.shape, m.dtype) for m in task.cube.outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
@@ -32,6 +33,9 @@ FIELDS = {
     "id8": "its first eight characters",
 }
 """What a template may hold, by name."""
+
+HOLDER = ".image"
+"""File that says by an id whose image a folder holds, where its name does not tell."""
 
 _MEMBER = "{cube}_{tile}_{period}"
 _TEMPLATES = {
@@ -147,15 +151,32 @@ class Layout:
         """Name a task's image, as its files are called."""
         return _filled(self.item_template, task)
 
-    def pattern(self, cube: str) -> str:
-        """Give the folders of all images of a cube as a glob, versions beside others included."""
-        fixed = _cube_fields(cube)
-        parts = []
-        for literal, field, spec in _pieces(self.folder_template):
-            parts.append(literal)
-            if field is not None:
-                parts.append(format(fixed[field], spec) if field in fixed else "*")
-        return re.sub(r"\*+", "*", "".join(parts) + "*")
+    def above(self, cube: str) -> str:
+        """Give the innermost folder that all images of a cube lie below; empty for the root."""
+        return _glob(self.folder_template, cube).partition("*")[0].rpartition("/")[0]
+
+    def holds(self, path: str, cube: str) -> bool:
+        """Tell whether a file lies and is called as one of an image of a cube.
+
+        Versions beside others are such images, and the file that says whose a folder is belongs to
+        one.
+
+        Parameters
+        ----------
+        path
+            Relative to the root.
+        """
+        try:
+            self.check(cube)
+        except InvalidValueError:
+            return False
+        named = f"{_glob(self.folder_template, cube)}/{_glob(self.item_template, cube)}"
+        return matches(path, named) or matches(path, f"{named.rpartition('/')[0]}/{HOLDER}")
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Tell whether a glob matches a path as a whole; its * does not go beyond a /."""
+    return path.count("/") == pattern.count("/") and PurePosixPath(path).match(pattern)
 
 
 class _Text(str):
@@ -186,6 +207,17 @@ def _filled(template: str, task: CompositeTask) -> str:
     if "{id" in template:  # it takes longer than all others
         texts |= {"id": _Text(task.id), "id8": _Text(_id8(task))}
     return template.format(**texts, **_cube_fields(task.cube.name))
+
+
+def _glob(template: str, cube: str) -> str:
+    """Give what begins as a template filled for a cube, whatever its other fields are."""
+    fixed = _cube_fields(cube)
+    parts = []
+    for literal, field, spec in _pieces(template):
+        parts.append(literal)
+        if field is not None:
+            parts.append(format(fixed[field], spec) if field in fixed else "*")
+    return re.sub(r"\*+", "*", "".join(parts) + "*")
 
 
 def _cube_fields(cube: str) -> Mapping[str, Any]:

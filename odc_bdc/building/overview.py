@@ -22,8 +22,10 @@ from odc_bdc.building.documents import (
     period_properties,
     projection_fields,
 )
-from odc_bdc.building.partial import partial_folder, remove_partial
-from odc_bdc.building.storage import Disk
+from odc_bdc.building.layout import matches
+from odc_bdc.building.partial import partial_folder
+from odc_bdc.building.reading import GDAL_OPTIONS
+from odc_bdc.building.store import ImageStore
 from odc_bdc.cog import CogWriter
 from odc_bdc.errors import OdcBdcError, SceneError, first_line
 from odc_bdc.indexing import (
@@ -65,7 +67,7 @@ class OverviewReport:
 def build_overviews(
     dc: Datacube,
     tasks: Sequence[OverviewTask],
-    root: Path,
+    root: Path | ImageStore,
     *,
     now: Callable[[], datetime],
     progress: Callable[[OverviewTask], None] | None = None,
@@ -79,22 +81,23 @@ def build_overviews(
     tasks
         From `odc_bdc.planning.plan_overviews`, of one cube; the index has their product.
     root
-        Folder of the cubes.
+        Where the cubes are; a path stands for the root there.
     now
         The clock, for the time of processing.
     progress
         Called with each task that is finished.
     """
-    remove_partial(root)
+    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store.remove_partial()
     report = OverviewReport()
     known = known_images(dc, tasks[0].product) if tasks else []
     for task in tasks:
         others = {i.id for i in known if i.start == task.period.start} - {task.id}
         try:
-            path = document_path(task, root)
-            if not path.is_file():
-                write_overview(task, root, processed=now())
-            [record] = add_documents(dc, [path], replacing={str(path): others})
+            if not store.storage.exists(document_path(task)):
+                write_overview(task, store, processed=now())
+            uri = store.storage.uri(document_path(task))
+            [record] = add_documents(dc, [uri], replacing={uri: others})
             if record.status == "failed":
                 raise SceneError(record.reason or "the index refuses it")
             report.archived += len(others)
@@ -107,14 +110,19 @@ def build_overviews(
     return report
 
 
-def document_path(task: OverviewTask, root: Path) -> Path:
+def document_path(task: OverviewTask) -> str:
     """Give where the EO3 document belongs: ``<product>/<period>/<start of the id>/<item>``."""
-    folder = root / task.product / period_folder(task.period) / str(task.id)[:8]
-    return folder / f"{task.item_id}{DOCUMENT_SUFFIX}"
+    folder = f"{task.product}/{period_folder(task.period)}/{str(task.id)[:8]}"
+    return f"{folder}/{task.item_id}{DOCUMENT_SUFFIX}"
 
 
-def write_overview(task: OverviewTask, root: Path, *, processed: datetime) -> Path:
-    """Make an overview and publish its folder by one rename; give the path of its EO3 document.
+def is_of_overview(path: str, product: str) -> bool:
+    """Tell whether a file lies and is called as one of an overview of a product."""
+    return matches(path, f"{product}/*/*/{product}_*")
+
+
+def write_overview(task: OverviewTask, root: Path | ImageStore, *, processed: datetime) -> str:
+    """Make an overview and publish its folder whole; give the address of its EO3 document.
 
     Raises
     ------
@@ -122,19 +130,20 @@ def write_overview(task: OverviewTask, root: Path, *, processed: datetime) -> Pa
         If a tile cannot be read, or `root` cannot be written, a full disk included; nothing stays
         behind then.
     """
-    document = document_path(task, root)
+    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    storage, document = store.storage, document_path(task)
+    to, _, name = document.rpartition("/")
     try:
-        with partial_folder(root, task.id) as partial:
-            _write_files(task, partial, document.name, processed)
-            to = document.parent.relative_to(root).as_posix()
+        with rasterio.Env(**GDAL_OPTIONS), partial_folder(store.work, task.id) as partial:
+            _write_files(task, partial, name, processed)
             # Same id, same pixels: where another was quicker, its folder is as good as ours.
-            if not Disk(root).publish(partial, to, last=document.name) and not document.is_file():
-                raise SceneError(f"{document.parent}: is there already, and is no overview")
+            if not storage.publish(partial, to, last=name) and not storage.exists(document):
+                raise SceneError(f"{storage.place(to)}: is there already, and is no overview")
     except OdcBdcError:
         raise
     except OSError as e:
-        raise SceneError(f"{document.parent}: cannot be written: {e.strerror or e}") from e
-    return document
+        raise SceneError(f"{storage.place(to)}: cannot be written: {e.strerror or e}") from e
+    return storage.uri(document)
 
 
 def overview_strips(

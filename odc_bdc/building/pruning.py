@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.building.failures import failure_path, failures, forget_failure
+from odc_bdc.building.layout import HOLDER
+from odc_bdc.building.overview import is_of_overview
 from odc_bdc.building.partial import left_over, partial_folder
+from odc_bdc.building.storage import Disk, StoredFile
 from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing import archive
@@ -28,13 +29,13 @@ from odc_bdc.indexing.known import (
     known_images,
     stored_datasets,
 )
-from odc_bdc.indexing.raster import local_path
 
 if TYPE_CHECKING:
     from datacube import Datacube
 
 FRESH = timedelta(hours=1)
-"""Age below which a folder without a dataset may be that of a builder who is about to index it."""
+"""Age below which a folder without a dataset may be that of a builder who is about to index it, or
+that one is uploading."""
 
 
 class Kind(StrEnum):
@@ -56,13 +57,14 @@ class Leftover:
     kind
         ``version``: an archived dataset and its folder; ``lost``: a dataset whose files are gone;
         ``orphan``: a folder of which the index has no dataset; ``partial``: what a builder left
-        that was killed; ``failure``: the record of an image that has been built since.
+        that was killed, or its upload; ``failure``: the record of an image that has been built
+        since.
     product
         Of the datasets.
     id
         Of the dataset; None where it is not known.
     path
-        Folder or file to be removed; None if there is none.
+        Path or address of the folder or file to be removed; None if there is none.
     size
         Bytes of it.
     reason
@@ -74,7 +76,7 @@ class Leftover:
     kind: Kind
     product: str
     id: uuid.UUID | None
-    path: Path | None
+    path: str | None
     size: int
     reason: str
     kept: str | None = None
@@ -85,7 +87,7 @@ class Leftover:
             "kind": str(self.kind),
             "product": self.product,
             "id": str(self.id) if self.id else None,
-            "path": str(self.path) if self.path else None,
+            "path": self.path,
             "bytes": self.size,
             "reason": self.reason,
             **({"kept": self.kept} if self.kept else {}),
@@ -94,7 +96,12 @@ class Leftover:
 
 @database_refusals()
 def find_leftovers(
-    dc: Datacube, products: Iterable[str], root: Path, *, now: datetime, older_than: timedelta
+    dc: Datacube,
+    products: Iterable[str],
+    root: Path | ImageStore,
+    *,
+    now: datetime,
+    older_than: timedelta,
 ) -> list[Leftover]:
     """Find what can go of some products below a root; changes nothing.
 
@@ -106,7 +113,7 @@ def find_leftovers(
         Those that are made of others first: a dataset that another was made of stays while that
         other one does.
     root
-        Folder of the cubes.
+        Where the cubes are; a path stands for the root there.
     now
         The time (UTC).
     older_than
@@ -115,27 +122,30 @@ def find_leftovers(
     Raises
     ------
     InvalidValueError
-        If there is no such folder: then all datasets would seem to be lost.
+        If there is nothing at the root: then all datasets would seem to be lost.
+    SceneError
+        If it cannot be read.
     DatabaseError
         If the index cannot be read.
     """
-    if not root.is_dir():
-        raise InvalidValueError(
-            f"{root}: no such folder; is its disk mounted? (--root says where the cubes are)"
-        )
+    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    if not store.storage.exists(""):
+        why = "no such folder; is its disk mounted?" if store.is_local else "there is nothing"
+        raise InvalidValueError(f"{store.root}: {why} (--root says where the cubes are)")
     found: list[Leftover] = []
     for product in products:
         going = {one.id for one in found if one.id and not one.kept}
-        found += _of_product(dc, product, root, now=now, older_than=older_than, going=going)
+        search = _Search(dc, product, store, now, older_than)
+        found += search.leftovers(going)
     found += [
-        Leftover(Kind.PARTIAL, "", None, path, _size(path), "its builder was killed")
-        for path in sorted(left_over(root))
+        Leftover(Kind.PARTIAL, "", None, str(path), _size_here(path), "its builder was killed")
+        for path in sorted(left_over(store.work))
     ]
     return found
 
 
 @database_refusals()
-def remove_leftover(dc: Datacube, root: Path, one: Leftover) -> None:
+def remove_leftover(dc: Datacube, root: Path | ImageStore, one: Leftover) -> None:
     """Take away a leftover. Killed at any point, the next run completes it.
 
     Raises
@@ -145,170 +155,204 @@ def remove_leftover(dc: Datacube, root: Path, one: Leftover) -> None:
     DatabaseError
         If the index refuses.
     """
+    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
     try:
         if one.kind is Kind.FAILURE and one.id:
-            forget_failure(root, one.id)
+            forget_failure(store.work, one.id)
         elif one.kind is Kind.PARTIAL and one.path:
-            shutil.rmtree(one.path)
+            _remove_partial(store, one.path)
         elif one.kind is Kind.LOST and one.id:
             archive(dc, [one.id])
             dc.index.datasets.purge([one.id])
         elif one.id:
-            _remove_image(dc, root, one.id, one.path)
+            _remove_image(dc, store, one.id, one.path)
     except OSError as e:
         raise SceneError(f"{one.path}: cannot be removed: {e.strerror or e}") from e
 
 
-def _remove_image(dc: Datacube, root: Path, dataset_id: uuid.UUID, folder: Path | None) -> None:
+def _remove_partial(store: ImageStore, place: str) -> None:
+    """Remove what a builder left that was killed, unless another goes on with it."""
+    if "://" not in place:
+        shutil.rmtree(place)
+        return
+    folder = _folder_at(store, place)
+    if any(_is_document(file.path) for file in store.storage.files(folder)):
+        raise SceneError(f"{place}: a builder has completed it; it stays")
+    store.storage.remove(folder, last=HOLDER)
+
+
+def _remove_image(
+    dc: Datacube, store: ImageStore, dataset_id: uuid.UUID, place: str | None
+) -> None:
     """Remove a folder and its archived dataset, or neither."""
-    with partial_folder(root, dataset_id) as aside:
-        # One rename hides all files at once; if we are killed now, the dataset is a lost one.
-        hidden = aside / "image"
-        if folder is not None:
-            folder.rename(hidden)
+    with partial_folder(store.work, dataset_id) as aside:
+        # Killed behind this, the dataset is one without files, or the folder a partial one.
+        bring_back = _withdraw(store, place, aside) if place else None
         dc.index.datasets.purge([dataset_id])
         if dataset_id in known_datasets(dc, [dataset_id]):
-            if folder is not None:
-                hidden.rename(folder)
+            if bring_back:
+                bring_back()
             raise SceneError(f"dataset {dataset_id} is in use again; it stays")
+        if place:
+            store.storage.remove(_folder_at(store, place), last=HOLDER)
 
 
-def _of_product(
-    dc: Datacube,
-    product: str,
-    root: Path,
-    *,
-    now: datetime,
-    older_than: timedelta,
-    going: Collection[uuid.UUID],
-) -> Iterator[Leftover]:
-    stored = stored_datasets(dc, product)
-    below = [(one, path) for one in stored if (path := _below(one.uri, root))]
-    found = [*_versions(product, below, now - older_than), *_lost(product, below)]
-    derived = derived_datasets(dc, [one.id for one in found if one.id])
-    for one in found:
-        made = {i: of for i, of in derived.get(one.id, {}).items() if i not in going}  # type: ignore[arg-type]  # all of these have ids
-        if made:
-            first, of = min(made.items(), key=str)
-            more = f" and {len(made) - 1} more" if len(made) > 1 else ""
-            yield replace(one, kept=f"dataset {first} of {of}{more} was made of it")
-        else:
-            yield one
-    known = {path for _, path in below}
-    limit = now - max(older_than, FRESH)
-    own = _documents(root / product, root / LIVE_FOLDER / product)
-    there = own | _laid_out(root, product)
-    yield from _orphans(dc, product, there - known, limit)
-    yield from _failures(dc, product, root)
+def _withdraw(store: ImageStore, place: str, aside: Path) -> Callable[[], None]:
+    """Hide the folder of one document; give what brings it back."""
+    folder = _folder_at(store, place)
+    found = [f.path for f in store.storage.files(folder) if _is_document(f.path)]
+    first = PurePosixPath(found[0]).name if found else ""
+    return store.storage.withdraw(folder, aside, first=first)
 
 
-def _versions(
-    product: str, below: Iterable[tuple[StoredDataset, Path]], limit: datetime
-) -> Iterator[Leftover]:
-    for one, document in below:
-        if one.archived is None or one.archived > limit:
-            continue
-        reason = f"archived {one.archived.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        folder = document.parent if document.exists() else None
-        shared = folder is not None and len(list(folder.glob(f"*{DOCUMENT_SUFFIX}"))) > 1
-        yield Leftover(
-            Kind.VERSION,
-            product,
-            one.id,
-            folder,
-            _size(folder),
-            reason,
-            "its folder holds other datasets too" if shared else None,
-        )
+def _folder_at(store: ImageStore, place: str) -> str:
+    """Give a folder below the root by its path or address."""
+    folder = store.storage.relative(place if "://" in place else Path(place).as_uri())
+    if not folder or folder == ".":
+        raise SceneError(f"{place}: does not lie below {store.root}")
+    return folder
 
 
-def _lost(product: str, below: Iterable[tuple[StoredDataset, Path]]) -> Iterator[Leftover]:
-    for one, document in below:
-        if one.archived is not None:
-            continue
-        files = [document, *(document.parent / path for path in one.paths if "://" not in path)]
-        # The measurements of a live dataset share a file.
-        gone = [file for file in dict.fromkeys(files) if not file.exists()]
-        if gone:
-            reason = f"{gone[0]} is gone" + (f", and {len(gone) - 1} more" if gone[1:] else "")
-            yield Leftover(Kind.LOST, product, one.id, None, 0, reason)
+@dataclass(frozen=True)
+class _Search:
+    """What can go of a product."""
+
+    dc: Datacube
+    product: str
+    store: ImageStore
+    now: datetime
+    older_than: timedelta
+
+    def leftovers(self, going: Collection[uuid.UUID]) -> Iterator[Leftover]:
+        """Give them all; what other datasets were made of, which do not go, is kept."""
+        storage = self.store.storage
+        files = {f.path: f for f in self._files()}
+        stored = stored_datasets(self.dc, self.product)
+        below = [(one, path) for one in stored if (path := storage.relative(one.uri or ""))]
+        found = [*self._versions(below), *self._lost(below, files)]
+        derived = derived_datasets(self.dc, [one.id for one in found if one.id])
+        for one in found:
+            made = {i: of for i, of in derived.get(one.id, {}).items() if i not in going}  # type: ignore[arg-type]  # all of these have ids
+            if made:
+                first, of = min(made.items(), key=str)
+                more = f" and {len(made) - 1} more" if len(made) > 1 else ""
+                yield replace(one, kept=f"dataset {first} of {of}{more} was made of it")
+            else:
+                yield one
+        known = {path for _, path in below}
+        yield from self._orphans([f for f in files.values() if f.path not in known])
+        if not self.store.is_local:
+            yield from self._uploads(files.values(), {_folder(path) for path in known})
+        yield from self._failures()
+
+    def _files(self) -> Iterator[StoredFile]:
+        """Give the files below the folder of the product, and where the layout has its images."""
+        for folder in (self.product, f"{LIVE_FOLDER}/{self.product}"):
+            for file in self.store.storage.files(folder):
+                if "/." not in f"/{file.path}":
+                    yield file
+        yield from self.store.files(self.product)
+
+    def _versions(self, below: Iterable[tuple[StoredDataset, str]]) -> Iterator[Leftover]:
+        limit = self.now - self.older_than
+        for one, document in below:
+            if one.archived is None or one.archived > limit:
+                continue
+            reason = f"archived {one.archived.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            yield self._image(Kind.VERSION, one.id, document, reason)
+
+    def _lost(
+        self, below: Iterable[tuple[StoredDataset, str]], files: Collection[str]
+    ) -> Iterator[Leftover]:
+        storage = self.store.storage
+        for one, document in below:
+            if one.archived is not None:
+                continue
+            folder = _folder(document)
+            paths = (f"{folder}/{path}" for path in one.paths if "://" not in path)
+            all_of_it = dict.fromkeys((document, *paths))  # measurements of live ones share a file
+            gone = [path for path in all_of_it if path not in files and not storage.exists(path)]
+            if gone:
+                more = f", and {len(gone) - 1} more" if gone[1:] else ""
+                reason = f"{storage.place(gone[0])} is gone{more}"
+                yield Leftover(Kind.LOST, self.product, one.id, None, 0, reason)
+
+    def _orphans(self, files: Iterable[StoredFile]) -> Iterator[Leftover]:
+        """Give the folders of documents that the index does not have, here or elsewhere."""
+        limit = self._limit
+        documents = [f for f in files if _is_document(f.path) and f.changed < limit]
+        ids = {f.path: i for f in documents if (i := self._id_of(f.path))}
+        known = known_datasets(self.dc, ids.values())
+        for path, dataset_id in ids.items():
+            if dataset_id not in known:
+                yield self._image(Kind.ORPHAN, dataset_id, path, "the index has no such dataset")
+
+    def _image(self, kind: Kind, dataset_id: uuid.UUID, document: str, reason: str) -> Leftover:
+        """Give the folder of a document, which stays if it is that of others too."""
+        folder = _folder(document)
+        files = self.store.storage.files(folder)
+        place = self.store.storage.place(folder) if files else None
+        others = any(_is_document(f.path) and f.path != document for f in files)
+        kept = "its folder holds other datasets too" if others or not folder else None
+        return Leftover(kind, self.product, dataset_id, place, _size(files), reason, kept)
+
+    def _uploads(self, files: Iterable[StoredFile], known: Collection[str]) -> Iterator[Leftover]:
+        """Give the folders of a bucket that hold files of an image, and no document."""
+        folders: dict[str, list[StoredFile]] = {}
+        for file in files:
+            folders.setdefault(_folder(file.path), []).append(file)
+        for folder, there in sorted(folders.items()):
+            ours = all(self._is_ours(f.path) for f in there)
+            whole = folder in known or any(_is_document(f.path) for f in there)
+            if ours and not whole and max(f.changed for f in there) < self._limit:
+                place, size = self.store.storage.place(folder), _size(there)
+                reason = "its upload was broken off"
+                yield Leftover(Kind.PARTIAL, self.product, None, place, size, reason)
+
+    def _failures(self) -> Iterator[Leftover]:
+        work = self.store.work
+        noted = [record for record in failures(work) if record.cube == self.product]
+        images = known_images(self.dc, self.product) if noted else []
+        built = {image.planned for image in images if not image.live}
+        for record in noted:
+            if record.id in built:
+                path, reason = failure_path(work, record.id), "it has been built since"
+                size = _size_here(path)
+                yield Leftover(Kind.FAILURE, self.product, record.id, str(path), size, reason)
+
+    def _is_ours(self, path: str) -> bool:
+        if path.startswith(f"{LIVE_FOLDER}/{self.product}/"):
+            return True
+        return self.store.layout.holds(path, self.product) or is_of_overview(path, self.product)
+
+    @property
+    def _limit(self) -> datetime:
+        return self.now - max(self.older_than, FRESH)
+
+    def _id_of(self, document: str) -> uuid.UUID | None:
+        """Read the id of a document; None if it is no dataset of the product."""
+        try:
+            doc, _ = read_document(self.store.storage.uri(document))
+            return uuid.UUID(doc["id"]) if doc["product"]["name"] == self.product else None
+        except (SceneError, KeyError, TypeError, ValueError):
+            return None
 
 
-def _orphans(
-    dc: Datacube, product: str, documents: Iterable[Path], limit: datetime
-) -> Iterator[Leftover]:
-    """Give the folders of documents that the index does not have, here or elsewhere."""
-    ids = {path: found for path in sorted(documents) if (found := _id_of(path, product))}
-    known = known_datasets(dc, ids.values())
-    for path, dataset_id in ids.items():
-        if dataset_id not in known and _changed(path) < limit:
-            folder = path.parent
-            reason = "the index has no such dataset"
-            yield Leftover(Kind.ORPHAN, product, dataset_id, folder, _size(folder), reason)
+def _is_document(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name.endswith(DOCUMENT_SUFFIX) and not name.startswith(".")
 
 
-def _failures(dc: Datacube, product: str, root: Path) -> Iterator[Leftover]:
-    noted = [record for record in failures(root) if record.cube == product]
-    images = known_images(dc, product) if noted else []
-    built = {image.planned for image in images if not image.live}
-    for record in noted:
-        if record.id in built:
-            path = failure_path(root, record.id)
-            yield Leftover(
-                Kind.FAILURE, product, record.id, path, _size(path), "it has been built since"
-            )
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
-def _documents(*tops: Path) -> set[Path]:
-    """Give the documents below some folders, as resolved paths."""
-    found = set()
-    for folder, names, files in chain.from_iterable(os.walk(top.resolve()) for top in tops):
-        names[:] = [name for name in names if not name.startswith(".")]
-        found |= {
-            Path(folder, name)
-            for name in files
-            if name.endswith(DOCUMENT_SUFFIX) and not name.startswith(".")
-        }
-    return found
+def _size(files: Iterable[StoredFile]) -> int:
+    return sum(file.size for file in files)
 
 
-def _laid_out(root: Path, product: str) -> set[Path]:
-    """Give the documents of a product that lie where the layout of the root has them."""
-    documents = ImageStore.open(root).documents(product)
-    return {(root / path).resolve() for path in documents}
-
-
-def _id_of(document: Path, product: str) -> uuid.UUID | None:
-    """Read the id of a document; None if it is no dataset of the product."""
-    try:
-        doc, _ = read_document(document)
-        return uuid.UUID(doc["id"]) if doc["product"]["name"] == product else None
-    except (SceneError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _below(uri: str | None, root: Path) -> Path | None:
-    """Give the path of a file if it lies below a folder."""
-    path = local_path(uri or "")
-    if path is None:
-        return None
-    # The folder may be gone, or reached by another name.
-    path = path.parent.resolve() / path.name
-    return path if path.is_relative_to(root.resolve()) else None
-
-
-def _changed(path: Path) -> datetime:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return datetime.max.replace(tzinfo=UTC)
-
-
-def _size(path: Path | None) -> int:
-    if path is None:
-        return 0
-    total = 0
-    for file in [path, *path.rglob("*")]:
-        with suppress(FileNotFoundError):
-            total += file.stat().st_size if file.is_file() else 0
-    return total
+def _size_here(path: Path) -> int:
+    """Give the bytes of a file or folder of this machine."""
+    with suppress(OSError):
+        return path.stat().st_size if path.is_file() else _size(Disk(path).files(""))
+    return 0

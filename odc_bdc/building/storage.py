@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.raster import local_path
 from odc_bdc.indexing.sources.files import asked, file_system
 from odc_bdc.indexing.sources.stac import protocol_of
 from odc_bdc.indexing.whole_file import whole_file
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file below a root.
+
+    Attributes
+    ----------
+    path
+        Relative to the root.
+    size
+        In bytes.
+    changed
+        When it was written (UTC).
+    """
+
+    path: str
+    size: int
+    changed: datetime
 
 
 class Storage(Protocol):
@@ -27,6 +49,12 @@ class Storage(Protocol):
 
     def uri(self, path: str) -> str:
         """Give the address of a file, as an index has it."""
+
+    def place(self, path: str) -> str:
+        """Name a file or folder as a person does, a path of this machine without a scheme."""
+
+    def relative(self, uri: str) -> str | None:
+        """Give the path of a file by its address; None if it does not lie below the root."""
 
     def exists(self, path: str) -> bool:
         """Tell whether there is such a file, or a folder that holds any."""
@@ -49,8 +77,25 @@ class Storage(Protocol):
             Name of the file without which nobody looks at the others.
         """
 
-    def find(self, pattern: str) -> list[str]:
-        """Give the paths of the files that a glob matches, sorted."""
+    def withdraw(self, folder: str, aside: Path, *, first: str) -> Callable[[], None]:
+        """Make a folder invisible; give what brings it back until it is removed.
+
+        Parameters
+        ----------
+        aside
+            Folder of this machine for what must be kept until then.
+        first
+            Name of the file without which nobody looks at the others.
+        """
+
+    def remove(self, folder: str, *, last: str = "") -> None:
+        """Remove a folder and all below it, if there is one; the file of a name after all others.
+
+        No other files may come to it meanwhile.
+        """
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """Give all files below a folder, hidden ones too, sorted; none if there is no such."""
 
 
 def storage_at(root: str) -> Storage:
@@ -86,6 +131,19 @@ class Disk:
     def uri(self, path: str) -> str:
         """Give the address of a file, as an index has it."""
         return (self.root.resolve() / path).as_uri()
+
+    def place(self, path: str) -> str:
+        """Give the path of a file or folder."""
+        return str(self.root.resolve() / path)
+
+    def relative(self, uri: str) -> str | None:
+        """Give the path of a file by its address; None if it does not lie below the root."""
+        path, root = local_path(uri), self.root.resolve()
+        if path is None:
+            return None
+        if not path.is_relative_to(root):  # then perhaps by the name that a link leads to
+            path = path.parent.resolve() / path.name
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
     def exists(self, path: str) -> bool:
         """Tell whether there is such a file or folder."""
@@ -144,15 +202,45 @@ class Disk:
 
         return self._written(to, rename)
 
-    def find(self, pattern: str) -> list[str]:
-        """Give the paths of the files that a glob matches, sorted."""
-        return sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern))
+    def withdraw(self, folder: str, aside: Path, *, first: str) -> Callable[[], None]:
+        """Rename a folder: all of it is invisible at once. What is aside must be on this disk."""
+        del first
+        there, hidden = self.root / folder, aside / "withdrawn"
 
-    def _written(self, path: str, write: Callable[[], _T]) -> _T:
+        def bring_back() -> None:
+            self._written(folder, lambda: hidden.rename(there))
+
+        self._written(folder, lambda: there.rename(hidden), doing="removed")
+        return bring_back
+
+    def remove(self, folder: str, *, last: str = "") -> None:
+        """Remove a folder and all below it, if there is one."""
+        del last
+
+        def remove() -> None:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.root / folder)
+
+        self._written(folder, remove, doing="removed")
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """Give all files below a folder, hidden ones too, sorted; none if there is no such."""
+        found = []
+        # Unlike a glob this bears folders that come and go meanwhile.
+        for at, _, names in os.walk(self.root / folder):
+            for path in (Path(at, name) for name in names):
+                with suppress(FileNotFoundError):
+                    known = path.stat()
+                    changed = datetime.fromtimestamp(known.st_mtime, UTC)
+                    inside = path.relative_to(self.root).as_posix()
+                    found.append(StoredFile(inside, known.st_size, changed))
+        return sorted(found, key=lambda file: file.path)
+
+    def _written(self, path: str, write: Callable[[], _T], *, doing: str = "written") -> _T:
         try:
             return write()
         except OSError as e:
-            raise SceneError(f"{self.root / path}: cannot be written: {e.strerror or e}") from e
+            raise SceneError(f"{self.root / path}: cannot be {doing}: {e.strerror or e}") from e
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +255,15 @@ class Bucket:
     def uri(self, path: str) -> str:
         """Give the address of a file, as an index has it."""
         return f"{self.root}/{path}"
+
+    def place(self, path: str) -> str:
+        """Give the address of an object or prefix."""
+        return self.uri(path)
+
+    def relative(self, uri: str) -> str | None:
+        """Give the path of an object by its address; None if it does not lie below the root."""
+        start = self.root + "/"
+        return uri.removeprefix(start) if uri.startswith(start) else None
 
     def exists(self, path: str) -> bool:
         """Tell whether there is such an object, or any below such a prefix."""
@@ -211,10 +308,37 @@ class Bucket:
             self._upload(folder / name, f"{to}/{name}")
         return True
 
-    def find(self, pattern: str) -> list[str]:
-        """Give the paths of the objects that a glob matches, sorted."""
-        start = len(self.root.partition("://")[2]) + 1
-        return sorted(key[start:] for key in self._ask(pattern, lambda s3, at: s3.glob(at)))
+    def withdraw(self, folder: str, aside: Path, *, first: str) -> Callable[[], None]:
+        """Remove the object that matters; the others stay until they are removed."""
+        del aside
+        path = f"{folder}/{first}"
+        text = self.read(path)
+        if text is None:
+            return lambda: None
+        self._ask(path, lambda s3, at: s3.rm_file(at), doing="removed")
+        return lambda: self.write(path, text)
+
+    def remove(self, folder: str, *, last: str = "") -> None:
+        """Remove all objects below a prefix, if there are any; that of a name after all others."""
+        paths = [file.path for file in self.files(folder)]
+        self._remove([path for path in paths if path != f"{folder}/{last}"])
+        self._remove([path for path in paths if path == f"{folder}/{last}"])
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """Give all objects below a prefix, sorted; none if there are none."""
+        start = len(self.uri("").partition("://")[2])
+        found = self._ask(folder, lambda s3, at: s3.find(at.rstrip("/"), detail=True))
+        return [
+            StoredFile(key[start:], int(told["size"]), told["LastModified"])
+            for key, told in sorted(found.items())
+            # Consoles make empty objects that look like folders.
+            if told["type"] == "file" and not key.endswith("/")
+        ]
+
+    def _remove(self, paths: list[str]) -> None:
+        keys = [self.uri(path).partition("://")[2] for path in paths]
+        if keys:
+            self._ask(paths[0], lambda s3, _: s3.rm(keys), doing="removed")
 
     def _upload(self, file: Path, to: str) -> None:
         self._ask(to, lambda s3, at: s3.put_file(str(file), at), doing="written")

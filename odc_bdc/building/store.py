@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from odc_bdc.building.efficacy import EfficacyStore
-from odc_bdc.building.layout import LAYOUTS, Layout
+from odc_bdc.building.layout import HOLDER, LAYOUTS, Layout
 from odc_bdc.building.partial import partial_folder, remove_partial
-from odc_bdc.building.storage import Disk, Storage, storage_at
+from odc_bdc.building.storage import Disk, Storage, StoredFile, storage_at
 from odc_bdc.errors import InvalidValueError, OdcBdcError, SceneError
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 
@@ -24,7 +24,6 @@ LIVE_FOLDER = "live"
 """Below the root: what live images have instead of pixels, whatever the layout of built ones."""
 
 _RECORD = ".layout.json"
-_HOLDER = ".image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +113,15 @@ class ImageStore:
         """Give where a task's files belong, relative to the root.
 
         Where the layout does not tell versions apart, the first one has the layout's own folder,
-        and others lie beside it.
+        and others lie beside it; they stay there when the first one goes.
         """
         folder = self.layout.folder(task)
-        if self.layout.has_versions or self._is_free(folder, task):
+        if self.layout.has_versions or self._holder(folder) == str(task.id):
             return folder
-        return self.layout.beside(task)
+        beside = self.layout.beside(task)
+        if self.storage.exists(folder) or self._holder(beside) == str(task.id):
+            return beside
+        return folder
 
     def document(self, task: CompositeTask) -> str:
         """Give where a task's EO3 document belongs, relative to the root."""
@@ -135,8 +137,12 @@ class ImageStore:
 
     def documents(self, cube: str) -> list[str]:
         """Give the paths of the EO3 documents of a cube, relative to the root, sorted."""
-        found = self.storage.find(f"{self.layout.pattern(cube)}/*{DOCUMENT_SUFFIX}")
-        return [path for path in found if "/." not in f"/{path}"]
+        return [file.path for file in self.files(cube) if file.path.endswith(DOCUMENT_SUFFIX)]
+
+    def files(self, cube: str) -> list[StoredFile]:
+        """Give all files that lie where the layout has those of a cube's images, sorted."""
+        found = self.storage.files(self.layout.above(cube))
+        return [file for file in found if self.layout.holds(file.path, cube)]
 
     @contextmanager
     def partial(self, task: CompositeTask) -> Iterator[Path]:
@@ -169,13 +175,13 @@ class ImageStore:
         """
         last = f"{self.layout.item_id(task)}{DOCUMENT_SUFFIX}"
         if not self.layout.has_versions:
-            (folder / _HOLDER).write_text(str(task.id), "utf-8")
+            (folder / HOLDER).write_text(str(task.id), "utf-8")
         storage = self.storage
         # Another version may take the layout's own folder meanwhile: then beside it, once more.
         for _ in range(2):
             to = self.folder(task)
             if not self.layout.has_versions and not self.is_local:
-                storage.claim(f"{to}/{_HOLDER}", str(task.id))
+                storage.claim(f"{to}/{HOLDER}", str(task.id))
                 to = self.folder(task)
             if storage.publish(folder, to, last=last):
                 return
@@ -187,10 +193,9 @@ class ImageStore:
         """Remove what builders left that were killed; leave those at work alone."""
         remove_partial(self.work)
 
-    def _is_free(self, folder: str, task: CompositeTask) -> bool:
-        """Tell whether nobody but a task has a folder."""
-        holder = self.storage.read(f"{folder}/{_HOLDER}")
-        return holder == str(task.id) or (holder is None and not self.storage.exists(folder))
+    def _holder(self, folder: str) -> str | None:
+        """Give the id of the image that a folder holds; None if nobody has it."""
+        return self.storage.read(f"{folder}/{HOLDER}")
 
 
 def _recorded(storage: Storage) -> Layout | None:

@@ -20,7 +20,7 @@ from odc_bdc.building.choosing import order_of_choice, strategy, try_in_order
 from odc_bdc.building.efficacy import EfficacyStore, TileKnowledge
 from odc_bdc.building.observing import Look, ObservationReader, blaming, how_to_composite
 from odc_bdc.building.reading import GDAL_OPTIONS, OPEN_FILES, SourceFiles, SourceReader
-from odc_bdc.building.windows import window_shape, windows
+from odc_bdc.building.windows import bytes_per_pixel, window_shape, windows
 from odc_bdc.compositing import (
     composite_block,
     dated_order,
@@ -271,9 +271,8 @@ class Tile:
         warped = any(file.corner is None for file in files)
         margin = any(source.quality.margin for source in self.cube.sources)
         wide = not alone and (warped or margin)
-        # Besides the bands their quality, its classes, and what is worked out from them.
-        per_time = sum(np.dtype(m.dtype).itemsize for m in self.cube.measurements) + 3
-        return window_shape(self.shape, blocks, per_time * len(self.passes), wide=wide)
+        per_pixel = bytes_per_pixel(self.cube) * len(self.passes)
+        return window_shape(self.shape, blocks, per_pixel, wide=wide)
 
     def order(self, whole: Sequence[Window]) -> npt.NDArray[np.intp]:
         """Order the observations as the function wants, by efficacy over the whole tile."""

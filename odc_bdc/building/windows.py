@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
+    from odc_bdc.cube import CubeSpec
 
 SIDE = 512
 """Windows are of whole blocks of this side, as those of the files that are written."""
@@ -14,6 +17,14 @@ SIDE = 512
 _LEAST = 64
 _MEMORY = 256_000_000
 """Bytes that a window of all times may take; each thread has one."""
+
+
+def bytes_per_pixel(cube: CubeSpec) -> int:
+    """Give the bytes that a pixel of one time takes in a window.
+
+    Besides the bands and their quality, its classes, and what is worked out from them.
+    """
+    return sum(np.dtype(m.dtype).itemsize for m in cube.measurements) + 3
 
 
 def window_shape(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from odc_bdc import __version__
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.writing import WrittenImage, write_image
+from odc_bdc.cog import ZSTD, Compression
 from odc_bdc.errors import OdcBdcError, UnreadableSceneError, first_line
 from odc_bdc.indexing.known import PLANNED, SKIPPED
 
@@ -159,6 +160,8 @@ class Job:
         Leave out scenes that cannot be read.
     threads
         That work at one image.
+    compression
+        Of the files.
     version
         Of the program that gives the tasks; a worker that has another refuses them.
     """
@@ -167,6 +170,7 @@ class Job:
     now: Callable[[], datetime]
     skip_scenes: bool = False
     threads: int = 1
+    compression: Compression = ZSTD
     version: str = __version__
 
     def __call__(self, task: CompositeTask) -> Outcome:
@@ -178,7 +182,12 @@ class Job:
         begun = time.perf_counter()
         try:
             image = build_task(
-                task, self.store, self.now(), skip_scenes=self.skip_scenes, threads=self.threads
+                task,
+                self.store,
+                self.now(),
+                skip_scenes=self.skip_scenes,
+                threads=self.threads,
+                compression=self.compression,
             )
         except Exception as e:  # noqa: BLE001 (whatever befalls one image, the others go on)
             return Outcome(fault=fault_of(e), host=host)
@@ -193,6 +202,7 @@ def build_task(
     *,
     skip_scenes: bool = False,
     threads: int = 1,
+    compression: Compression = ZSTD,
 ) -> BuiltImage:
     """Compute and write one image unless it is there.
 
@@ -207,6 +217,8 @@ def build_task(
         that follows from these, and its documents name the task and what was left out.
     threads
         That work at it; the image is the same.
+    compression
+        Of its files, whose pixels are the same; so one that is there stays as it is.
 
     Raises
     ------
@@ -225,6 +237,7 @@ def build_task(
             processed=processed,
             properties=remarks(task, left_out),
             threads=threads,
+            compression=compression,
         )
 
     wanted, left_out, written = with_readable(task, build, skip_scenes=skip_scenes)

@@ -18,6 +18,7 @@ from odc_bdc.building.documents import (
 from odc_bdc.building.image import ImageSummary, write_bands
 from odc_bdc.building.quicklook import quicklook, write_png
 from odc_bdc.building.store import ImageStore
+from odc_bdc.cog import ZSTD, Compression
 from odc_bdc.indexing import dataset_document, read_header, write_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 
@@ -64,6 +65,7 @@ def write_image(
     processed: datetime,
     properties: Mapping[str, Any] | None = None,
     threads: int = 1,
+    compression: Compression = ZSTD,
 ) -> WrittenImage:
     """Compute and write a task's image, and publish it whole.
 
@@ -75,7 +77,7 @@ def write_image(
         Time of processing, for the documents.
     properties
         More properties for the documents, with values that JSON has.
-    threads
+    threads, compression
         As of `write_bands`.
 
     Raises
@@ -87,7 +89,9 @@ def write_image(
     """
     store = root if isinstance(root, ImageStore) else ImageStore.open(root)
     with store.partial(task) as folder:
-        summary = write_bands(task, folder, threads=threads, store=store.efficacy)
+        summary = write_bands(
+            task, folder, threads=threads, compression=compression, store=store.efficacy
+        )
         told = image_properties(task, summary, processed) | dict(properties or {})
         _write_documents(task, store, folder, summary, told)
         _write_collection(task, store)

@@ -195,11 +195,14 @@ def _publish(
     begun: float,
 ) -> None:
     from odc_bdc.cli.contact_sheet import write_contact_sheet
-    from odc_bdc.ows import start_server, update_ranges
+    from odc_bdc.ows import find_faults, start_server, update_ranges
 
     with _step("layers") as say:
         updates = update_ranges(dc)
-        say(f"ranges of {len(updates)} layers")
+        faults = find_faults(dc)
+        say(f"ranges of {len(updates)} layers, {len(faults) or 'no'} faults")
+    if faults:
+        raise OdcBdcError("; ".join(map(str, faults)))
     host, port = address
     home = picture.parent
     with start_server(index, host=host, port=port, log=home / "ows.log") as server:

@@ -40,7 +40,7 @@ def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--intersects",
             type=_FILE,
             metavar="FILE",
-            help="Items that share an area with this GeoJSON, in degrees.",
+            help="Items that share an area with this GeoJSON, GeoPackage or Shapefile.",
         ),
         click.option(
             "--tile", multiple=True, metavar="TILE", help="Items of a tile; may be given again."
@@ -160,6 +160,7 @@ def spare_garbage_collections() -> None:
 
 def _search(options: dict[str, Any]) -> Search:
     """Take the options of a search out of `options`, as a `Search`."""
+    from odc_bdc.grid import area_from_file
     from odc_bdc.indexing import Search
 
     time, intersects = options.pop("time"), options.pop("intersects")
@@ -171,7 +172,7 @@ def _search(options: dict[str, Any]) -> Search:
             raise InvalidValueError(f"--time ends on {time[1].date()}, before {time[0].date()}")
     return Search(
         bbox=options.pop("bbox"),
-        geometry=_geometry(intersects) if intersects else None,
+        geometry=area_from_file(intersects) if intersects else None,
         tile=options.pop("tile"),
         time=time,
         query=_parsed(query, "--query") if query else {},
@@ -185,22 +186,6 @@ def _token(sent_as: str) -> AccessToken | None:
 
     given = os.environ.get(TOKEN_VARIABLE)
     return AccessToken(given, "query" if sent_as == "query" else "header") if given else None
-
-
-def _geometry(path: Path) -> dict[str, Any]:
-    """Read a GeoJSON geometry, or the one of a feature."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InvalidValueError(f"--intersects {path}: cannot be read: {e}") from e
-    found = _parsed(text, f"--intersects {path}")
-    if found.get("type") == "FeatureCollection" and len(found.get("features") or ()) == 1:
-        found = found["features"][0]
-    if found.get("type") == "Feature":
-        found = found.get("geometry") or {}
-    if found.get("type") not in ("Polygon", "MultiPolygon") or not found.get("coordinates"):
-        raise InvalidValueError(f"--intersects {path}: needs one polygon or multipolygon")
-    return found
 
 
 def _parsed(text: str, option: str) -> dict[str, Any]:

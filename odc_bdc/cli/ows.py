@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
+from odc_bdc.cli._services import configuration, with_cache
+from odc_bdc.cli.ows_seed import seed
+from odc_bdc.errors import InvalidValueError, OdcBdcError, first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from datacube import Datacube
+
+    from odc_bdc.ows import LayerUpdate
+    from odc_bdc.ows.store import Store
+
+
+NOT_UPDATED = "the layers cannot be updated"
 
 
 @click.group()
@@ -33,8 +48,8 @@ def ows() -> None:
 def update(home: Path) -> None:
     """Tell the services of new datasets: times and extents of the layers.
 
-    A layer that fails does not stop the others; then the exit code is 1. A running server sees the
-    change when it is restarted or gets the signal HUP.
+    A layer that fails does not stop the others; then the exit code is 1. A running server sees new
+    times by itself, new layers when it is restarted or gets the signal HUP.
 
     \b
     Example:
@@ -43,7 +58,7 @@ def update(home: Path) -> None:
     from odc_bdc.ows import update_ranges
 
     with opened_index(home) as dc:
-        updates = update_ranges(dc, _configuration(dc))
+        updates = update_ranges(dc, configuration(dc))
     for done in updates:
         click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
     if not updates:
@@ -56,7 +71,9 @@ def update(home: Path) -> None:
 def check(home: Path) -> None:
     """Say what keeps layers from clients, a line for each fault with its cure.
 
-    Products, bands, CRSs, styles and ranges must agree. The exit code is 1 if something is wrong.
+    Products, bands, CRSs, styles, ranges and files must agree; of the files, those of one image of
+    the first and of the last date of each layer are looked at. The exit code is 1 if something is
+    wrong.
 
     \b
     Example:
@@ -65,7 +82,7 @@ def check(home: Path) -> None:
     from odc_bdc.ows import find_faults
 
     with opened_index(home) as dc:
-        faults = find_faults(dc, _configuration(dc))
+        faults = find_faults(dc, configuration(dc))
     for fault in faults:
         click.echo(str(fault))
     if not faults:
@@ -77,9 +94,29 @@ def check(home: Path) -> None:
 @home_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=8000, show_default=True, help="Port; 0 takes a free one.")
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
-def serve(home: Path, *, host: str, port: int, workers: int) -> None:
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one for each core.")
+@click.option(
+    "--watch",
+    "every",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seconds between looks at the index for new datasets; 0 for none.",
+)
+@click.option(
+    "--access-log",
+    type=click.Choice(["common", "json", "off"]),
+    default="common",
+    show_default=True,
+    help="Requests on standard output: a line each.",
+)
+def serve(
+    home: Path, *, host: str, port: int, workers: int | None, every: int, access_log: str
+) -> None:
     """Serve the layers under gunicorn until Ctrl-C.
+
+    Images are kept in the folder ows_cache of the home; ODC_BDC_OWS_CACHE names another, and
+    ODC_BDC_OWS_CACHE_SIZE its size (2G; 0 for none).
 
     \b
     Examples:
@@ -91,26 +128,163 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
     """
     from odc_bdc.database import find_index
     from odc_bdc.ows.config import INDICES_VARIABLE, named_indices
+    from odc_bdc.ows.gunicorn_settings import ACCESS_VARIABLE
     from odc_bdc.ows.ranges import hidden_layers
     from odc_bdc.ows.server import check_servable
     from odc_bdc.ows.server import serve as become_server
+    from odc_bdc.ows.store import named_store
 
     # The server itself would tell in its log only.
     named_indices(os.environ.get(INDICES_VARIABLE, ""))
+    environ = with_cache(home) | {ACCESS_VARIABLE: access_log}
+    named_store(environ)
     index = find_index(home, environ=os.environ)
     check_servable(index)
     with opened_index(home) as dc:
-        hidden = hidden_layers(dc, _configuration(dc))
+        if every:
+            _update_if_allowed(dc)
+        hidden = hidden_layers(dc, configuration(dc))
     if hidden:
         layers = f"{', '.join(hidden)} have no ranges, so clients do not see them"
         click.echo(f"{layers}: run `odc-bdc ows update`, then restart", err=True)
-    become_server(index, host=host, port=port, workers=workers, environ=os.environ)
+    if every:
+        # Until gunicorn minds it, it would end this process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        _watch_in_background(home, every)
+    workers = workers or len(os.sched_getaffinity(0))
+    become_server(index, host=host, port=port, workers=workers, environ=environ)
 
 
-def _configuration(dc: Datacube) -> dict[str, Any] | None:
-    """Read the configuration that DATACUBE_OWS_CFG names; None means the one of odc_bdc."""
-    from odc_bdc.ows.application import ROOT_CONFIG
-    from odc_bdc.ows.parsed import read_configuration
+def _update_if_allowed(dc: Datacube) -> None:
+    """Bring the ranges up to date; who may only read serves what is there."""
+    from sqlalchemy.exc import SQLAlchemyError
 
-    named = os.environ.get("DATACUBE_OWS_CFG") or ROOT_CONFIG
-    return None if named == ROOT_CONFIG else read_configuration(named, env=dc.index.environment)
+    from odc_bdc.ows import update_ranges
+
+    try:
+        _tell(update_ranges(dc, configuration(dc)))
+    except (SQLAlchemyError, OdcBdcError) as e:
+        click.echo(f"{NOT_UPDATED}: {first_line(e)}", err=True)
+
+
+def _tell(updates: Iterable[LayerUpdate]) -> None:
+    for done in updates:
+        if done.action != "unchanged":
+            click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
+
+
+def _watch_in_background(home: Path, every: int) -> None:
+    """Start what watches; this process will be the server, of the same number."""
+    options = ["--home", str(home), "--every", str(every), "--reload", str(os.getpid())]
+    program = "from odc_bdc.cli import main; main()"
+    command = [sys.executable, "-c", program, "ows", "watch", *options]
+    # Ctrl-C is for the server, with which it ends.
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+@ows.command()
+@home_option
+@click.option(
+    "--every", default=60, show_default=True, type=click.IntRange(1), help="Seconds between looks."
+)
+@click.option(
+    "--reload",
+    "server",
+    type=int,
+    help="Process of gunicorn that is to have new workers for new layers; with it this ends.",
+)
+def watch(home: Path, *, every: int, server: int | None) -> None:
+    """Update the layers whenever datasets come or go, until Ctrl-C.
+
+    `odc-bdc ows serve` does so by itself. A look costs next to nothing while nothing has changed.
+
+    \b
+    Example, for a server of your own:
+      odc-bdc ows watch --every 30 --reload $(cat /run/gunicorn.pid)
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from odc_bdc.ows.watching import Watch
+
+    told = ""
+    with opened_index(home) as dc:
+        watching = Watch(dc, lambda: configuration(dc))
+        while True:
+            failure = ""
+            try:
+                seen = watching.look()
+            except (SQLAlchemyError, OdcBdcError) as e:
+                failure = f"{NOT_UPDATED}: {first_line(e)}"
+            else:
+                _tell(seen.updates)
+                if seen.needs_reload and server is not None and _is_alive(server):
+                    os.kill(server, signal.SIGHUP)
+            if failure and failure != told:
+                click.echo(failure, err=True)
+            told = failure
+            until = time.monotonic() + every
+            while time.monotonic() < until:
+                if server is not None and not _is_alive(server):
+                    return
+                time.sleep(min(1, every))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+ows.add_command(seed)
+
+
+@ows.group()
+def cache() -> None:
+    """Look at, or empty, what a server keeps of images.
+
+    \b
+    Example:
+      odc-bdc ows cache size
+    """
+
+
+@cache.command()
+@home_option
+def size(home: Path) -> None:
+    """Tell how much is kept.
+
+    \b
+    Example:
+      odc-bdc ows cache size
+    """
+    store = _store(home)
+    usage = store.usage()
+    click.echo(
+        f"{store.path}: {usage.answers} answers, {usage.size / 2**20:.1f} MB "
+        f"of {store.limit / 2**20:.0f} MB"
+    )
+
+
+@cache.command()
+@home_option
+def clear(home: Path) -> None:
+    """Forget all that is kept; a running server begins anew.
+
+    Needed only after changes that the index knows nothing of, such as files overwritten in place.
+
+    \b
+    Example:
+      odc-bdc ows cache clear
+    """
+    click.echo(f"{_store(home).clear()} answers forgotten")
+
+
+def _store(home: Path) -> Store:
+    from odc_bdc.ows.store import SIZE_VARIABLE, named_store
+
+    store = named_store(with_cache(home))
+    if store is None:
+        raise InvalidValueError(f"there is no cache: {SIZE_VARIABLE} is 0")
+    return store

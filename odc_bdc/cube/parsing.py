@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_OF_CODES = ("nearest", "mode")
+"""Resamplings that give no value which the pixels have not."""
+
 
 def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec:
     """Make a cube from its YAML form, which `check_against_schema` found no fault with.
@@ -154,6 +157,12 @@ def _measurements(
             aliases.insert(0, name)
         out.append(Measurement(**{**keys, "aliases": tuple(aliases)}))
         _check_nodata(out[-1], path, faults)
+        if out[-1].name == quality.band and out[-1].resampling not in _OF_CODES:
+            faults.add(
+                (*path, "resampling"),
+                f"{out[-1].resampling} would make codes of quality that no scene has; it must be "
+                + " or ".join(_OF_CODES),
+            )
     if quality.band not in {m.name for m in out}:
         known = ", ".join(m.name for m in out)
         faults.add(("quality", "band"), f"{quality.band!r} is not in measurements: {known}")

@@ -142,6 +142,7 @@ class Servers:
                     self._patience,
                     advice=_advice(href, rule),
                     connections=_CONNECTIONS,
+                    signed=True,
                 )
                 state.webs[host, rule] = web.__enter__()
             return state.webs[host, rule]

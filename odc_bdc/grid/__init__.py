@@ -6,6 +6,7 @@ A tile id is ``hhhvvv``: column from west to east, then row from north to south.
 from odc_bdc.grid.area import Area, area_in
 from odc_bdc.grid.crs import BDC_CRS, BDC_MOSAIC_CRS, BDC_MOSAIC_PROJ, BDC_PROJ, normalise_crs
 from odc_bdc.grid.exchange import (
+    area_from_file,
     centre_lonlat,
     tiles_from_file,
     tiles_from_geojson,
@@ -23,6 +24,7 @@ __all__ = [
     "Area",
     "BBox",
     "Grid",
+    "area_from_file",
     "area_in",
     "bdc_grid",
     "centre_lonlat",

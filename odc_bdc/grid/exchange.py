@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from shapely.geometry.base import BaseGeometry
 
 from odc_bdc.errors import InvalidValueError, did_you_mean
-from odc_bdc.grid.area import LONLAT, features
+from odc_bdc.grid.area import LONLAT, area_in, features
 from odc_bdc.grid.crs import normalise_crs
 from odc_bdc.grid.layer import read_layer
 from odc_bdc.grid.regular import BBox, Grid, is_tile_id
@@ -72,9 +73,38 @@ def tiles_from_file(
         the name; or as `tiles_from_geojson`.
     """
     path = Path(path)
-    is_json = path.suffix.lower() in {".json", ".geojson"}
-    doc, name = (_read(path), name) if is_json else read_layer(path, name)
+    doc, name = _read_vectors(path, name)
     return _tiles(doc if name is None else _named(doc, name, path), str(path), grid, crs)
+
+
+def area_from_file(path: str | Path) -> BaseGeometry:
+    """Give what the polygons of a file of vectors cover together, in longitude and latitude.
+
+    Parameters
+    ----------
+    path
+        GeoJSON, or what GDAL reads: a GeoPackage, a Shapefile.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file cannot be read, has several layers, or covers nothing.
+    """
+    path = Path(path)
+    try:
+        area = area_in(normalise_crs(LONLAT), _read_vectors(path, None)[0])
+    except InvalidValueError as e:
+        message = str(e).removeprefix(f"{path}: ")
+        raise InvalidValueError(f"{path}: {message}") from e
+    if not area.area:
+        raise InvalidValueError(f"{path}: needs a polygon or multipolygon")
+    return area
+
+
+def _read_vectors(path: Path, name: str | None) -> tuple[Mapping[str, Any], str | None]:
+    """Read a file as GeoJSON; give the name too, unless it was that of a layer."""
+    is_json = path.suffix.lower() in {".json", ".geojson"}
+    return (_read(path), name) if is_json else read_layer(path, name)
 
 
 def _tiles(doc: Mapping[str, Any], where: str, grid: Grid, crs: Any) -> list[str]:

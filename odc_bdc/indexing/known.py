@@ -79,9 +79,9 @@ _SEEN = """
 SELECT id, cloud_cover, place ->> 'spatial_reference', place ->> 'valid_data',
        place -> 'geo_ref_points'
 FROM (
-    SELECT d.id, d.metadata -> 'properties' ->> 'eo:cloud_cover' AS cloud_cover,
-        d.metadata -> 'grid_spatial' -> 'projection' AS place
-    FROM {datasets} d
+    SELECT d.id, m.properties ->> 'eo:cloud_cover' AS cloud_cover,
+        m.grid_spatial -> 'projection' AS place
+    FROM {datasets} d, jsonb_to_record(d.metadata) AS m(properties jsonb, grid_spatial jsonb)
     WHERE d.id = ANY(CAST(:ids AS uuid[]))
     OFFSET 0
 ) AS known

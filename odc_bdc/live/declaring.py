@@ -39,7 +39,7 @@ LiveStatus: TypeAlias = Literal["declared", "unchanged", "built", "stale", "fail
 ReplaceBuilt: TypeAlias = Literal["none", "stale", "all"]
 """Which built images a declaration takes the place of."""
 
-_BATCH = 250
+_BATCH = 100
 """Images that are indexed in one transaction."""
 _COUNTED = 8
 """The same for each worker where pixels must be counted: that takes so long that few are lost."""
@@ -500,14 +500,15 @@ def _kept_live(
     mine = [image for image in images if image.planned == task.id and image.fingerprint]
     if not mine:
         return None
-    wanted = [terms.fingerprint(task)]
-    if _needs_counts(task):
-        counted = f"{wanted[0]}.{stamps.of(task)}"
-        wanted = [counted, *wanted] if quick else [counted]
-    for fingerprint in wanted:
-        for image in mine:
-            if image.fingerprint == fingerprint and terms.is_written(task, image.id):
-                return image
+    wanted = terms.fingerprint(task)
+    if _needs_counts(task) and not quick:
+        wanted = f"{wanted}.{stamps.of(task)}"
+    for image in mine:
+        found = image.fingerprint or ""
+        # Exact or not, and whichever files were counted: those are not even looked at.
+        same = found.partition(".")[0] if quick else found
+        if same == wanted and terms.is_written(task, image.id):
+            return image
     return None
 
 

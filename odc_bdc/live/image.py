@@ -129,7 +129,7 @@ class LiveImage:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recipe, self._clock = recipe, clock
-        self._versions = versions or file_versions(recipe.task.access)
+        self._given = versions
         self._hrefs = tuple({b.href: 0 for s in recipe.task.scenes for _, b in s.sources})
         self._outputs = {m.name: m for m in recipe.task.cube.outputs}
         self._pyramid = pyramid_of(recipe.task.geobox)
@@ -138,6 +138,7 @@ class LiveImage:
 
     def _begin(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
+        self._versions = self._given or file_versions(self._recipe.task.access, self._pid)
         self._declared: Mapping[str, FileVersion | None] | None = None
         self._held: _State | None = None
         self._look_at = -math.inf
@@ -439,8 +440,9 @@ class LiveImage:
 
 
 @cache
-def file_versions(access: Access) -> Versions:
-    """Give the versions of files as all live images of this process see them."""
+def file_versions(access: Access, process: int) -> Versions:
+    """Give the versions of files as all live images of a process see them."""
+    del process  # a lock of its parent may be held for ever
     return Versions(scene_files(access))
 
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from odc_bdc.ows.caching import Caching
+from odc_bdc import __version__
+from odc_bdc.ows.caching import Caching, Images
 from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
-from odc_bdc.ows.content import add_content
+from odc_bdc.ows.content import add_content, is_settled
 from odc_bdc.ows.extra import require_ows
+from odc_bdc.ows.freshness import Freshness
 from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.live import prepare_live_layers, unreadable_live_layers
 from odc_bdc.ows.middleware import HealProjStrings
+from odc_bdc.ows.operation import Health, Metrics
 from odc_bdc.ows.patches import apply_patches, keep_products
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from odc_bdc.ows.store import Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,11 +29,18 @@ ROOT_CONFIG = "odc_bdc.ows_cfg.ows_root_cfg.ows_cfg"
 """What ``DATACUBE_OWS_CFG`` names if the user names nothing else."""
 
 
-def create_application() -> Any:
+def create_application(store: Store | None = None, metrics: Path | None = None) -> Any:
     """Make the Flask application.
 
     datacube-ows reads its configuration from the environment: ``DATACUBE_OWS_CFG`` names it, and
     datacube's own variables (``ODC_CONFIG_PATH``, ``ODC_ENVIRONMENT`` and so on) name the index.
+
+    Parameters
+    ----------
+    store
+        Where answers are kept for all workers; without it each keeps documents only.
+    metrics
+        Folder in which the workers of a server put their counts together.
 
     Raises
     ------
@@ -38,9 +54,10 @@ def create_application() -> Any:
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
     app = create_app()
+    _leave_logging_to_the_server(app)
     # datacube tells the outline of every search.
     logging.getLogger("datacube").setLevel(logging.WARNING)
-    from datacube_ows.ows_configuration import get_config  # noqa: PLC0415 (an extra)
+    from datacube_ows.ows_configuration import get_config, read_config  # noqa: PLC0415 (an extra)
 
     cfg = get_config()
     if cfg.ready:
@@ -48,21 +65,35 @@ def create_application() -> Any:
             _LOG.error("%s", told)
         prepare_live_layers(cfg)
         keep_products(cfg)
+    freshness = Freshness(cfg, read_config(), _versions())
     headers = cfg.response_headers({})
     # To the net around it, which answers as the protocol has it.
     app.config["PROPAGATE_EXCEPTIONS"] = True
     # Inside of all that rewrites requests, so that what datacube-ows gets has been checked.
     app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), headers)
+    if store is not None:
+        app.wsgi_app = Images(app.wsgi_app, store, freshness.of_image)
     add_content(app)
     app.wsgi_app = Net(HealProjStrings(app.wsgi_app), headers)
     # Around all others, for what they do to a document need be done but once.
-    app.wsgi_app = Caching(app.wsgi_app, lambda: is_settled(cfg))
+    app.wsgi_app = Caching(
+        app.wsgi_app, lambda: freshness.of_documents() if is_settled(cfg) else None, store
+    )
+    app.wsgi_app = Health(app.wsgi_app, cfg, freshness.look)
+    app.wsgi_app = Metrics(app.wsgi_app, cfg.layer_index.__contains__, metrics)
     return app
 
 
-def is_settled(cfg: Any) -> bool:
-    """Tell whether the layers of datacube-ows stay as they are while the process lives."""
-    return bool(cfg.ready) and not any(layer.dynamic for layer in cfg.layer_index.values())
+def _leave_logging_to_the_server(app: Any) -> None:
+    """Take out of datacube-ows what logs each request: the server's access log does."""
+    functions = app.after_request_funcs.get(None, [])
+    functions[:] = [f for f in functions if f.__name__ != "log_time_and_request_response"]
+
+
+def _versions() -> list[str]:
+    """Tell the versions of what makes answers."""
+    others = ("datacube-ows", "datacube", "rasterio", "Pillow")
+    return [__version__, *(version(name) for name in others)]
 
 
 def published_by(cfg: Any) -> Published:

@@ -14,7 +14,7 @@ from odc_bdc.ows.tiles import TILE_MATRIX_SETS
 from odc_bdc.spectral_index import spectral_index
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from odc_bdc.cube import CubeSpec
 
@@ -50,6 +50,8 @@ class Service:
         Whom an image is to be attributed to; the title if empty.
     indices
         Spectral indices that layers have styles for where their bands allow, those of spyndex too.
+    documentation
+        Address that the page for people links to; empty for no link.
     """
 
     title: str | Text = "Brazil Data Cube"
@@ -59,6 +61,7 @@ class Service:
     urls: tuple[str, ...] = ("http://127.0.0.1:8000",)
     attribution: str | Text = ""
     indices: tuple[str, ...] = INDICES
+    documentation: str = ""
 
 
 def named_indices(text: str) -> tuple[str, ...]:
@@ -82,6 +85,7 @@ def build_config(
     cubes: Sequence[CubeSpec],
     scene_products: Sequence[SceneLayer],
     *,
+    overviews: Collection[str] = (),
     service: Service | None = None,
     env: Any = None,
 ) -> dict[str, Any]:
@@ -93,6 +97,8 @@ def build_config(
     ----------
     cubes, scene_products
         One layer each, under the name of its product, in a folder per sensor and period.
+    overviews
+        Products whose overviews are in the index, see `odc_bdc.planning.overview_name`.
     service
         Titles and addresses.
     env
@@ -107,7 +113,7 @@ def build_config(
         If there is no index of a name.
     """
     service = service or Service()
-    folders = layer_folders(cubes, scene_products, indices=service.indices)
+    folders = layer_folders(cubes, scene_products, indices=service.indices, overviews=overviews)
     layers = list(named_layers(folders))
     translations = Translations()
     config = translations.plain(
@@ -127,6 +133,7 @@ def build_config(
     config[OWN] = {
         "portuguese": translations.portuguese,
         "timelines": {name: timeline.to_dict() for name, timeline in timelines.items()},
+        "documentation": service.documentation,
     }
     return dict(config)
 

@@ -1,18 +1,24 @@
 """What our services have that datacube-ows lacks, around its application.
 
 `add_content` is the one call: it gives the application its Portuguese texts, and puts the
-middleware of times, tiles and capabilities around it.
+middleware of times, tiles, capabilities and the page for people around it.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from odc_bdc.errors import first_line
 from odc_bdc.ows.capabilities import Capabilities
 from odc_bdc.ows.config import OWN
 from odc_bdc.ows.feature_info import install_page
 from odc_bdc.ows.grid_view import grid_view
+from odc_bdc.ows.landing import Landing, catalogue
 from odc_bdc.ows.languages import Languages, install_translations
+from odc_bdc.ows.ranges import layer_contents
 from odc_bdc.ows.restful import RestfulTiles
 from odc_bdc.ows.time_axis import TimeAxis
 from odc_bdc.ows.times import periods_from
@@ -22,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
+    from odc_bdc.ows.ranges import Contents
     from odc_bdc.timeline import Period
+
+_LOG = logging.getLogger(__name__)
 
 
 def add_content(app: Any) -> Any:
@@ -51,8 +60,39 @@ def add_content(app: Any) -> Any:
     install_page(app)
     app.before_request(grid_view(cfg))
     timed = TimeAxis(app.wsgi_app, periods)
-    app.wsgi_app = RestfulTiles(Languages(Capabilities(timed, portuguese, periods)))
+    services = RestfulTiles(Languages(Capabilities(timed, portuguese, periods)))
+
+    def describe(language: str) -> tuple[dict[str, Any], bool]:
+        contents, known = _contents(cfg)
+        document = catalogue(
+            cfg, language=language, portuguese=portuguese, periods=periods, contents=contents
+        )
+        return document, known and is_settled(cfg)
+
+    def title(language: str) -> tuple[str, str]:
+        texts = portuguese if language == "pt" else {}
+        name, about = (labels.get(f"global.{field}", "") for field in ("title", "abstract"))
+        return texts.get(name, name), texts.get(about, about)
+
+    app.wsgi_app = Landing(services, describe, title, str(own.get("documentation") or ""))
     return app
+
+
+def is_settled(cfg: Any) -> bool:
+    """Tell whether the layers of datacube-ows stay as they are while the process lives."""
+    return bool(cfg.ready) and not any(layer.dynamic for layer in cfg.layer_index.values())
+
+
+def _contents(cfg: Any) -> tuple[dict[str, Contents], bool]:
+    """Count what the indexes of a configuration hold, and tell whether all could be asked."""
+    found: dict[str, Contents] = {}
+    try:
+        for dc in cfg.all_dcs.values():
+            found |= layer_contents(dc)
+    except SQLAlchemyError as e:
+        _LOG.warning("The page cannot count tiles: %s", first_line(e))
+        return found, False
+    return found, True
 
 
 def _periods_of(

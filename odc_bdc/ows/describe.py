@@ -109,6 +109,9 @@ def _offering(c: CoverageDescription) -> str:
     west, south, east, north = c.degrees
     first, last = (f"<gml:timePosition>{c.times[n]}</gml:timePosition>" for n in (0, -1))
     corners = f"<gml:pos>{west} {south}</gml:pos><gml:pos>{east} {north}</gml:pos>"
+    left, bottom, right, top = map(_number, c.bounds)
+    # QGIS takes the grid's extent from here; that in degrees, projected, lies beside the pixels.
+    native = f"<gml:pos>{left} {bottom}</gml:pos><gml:pos>{right} {top}</gml:pos>"
     # Axes of WCS 1.0 are x before y in every CRS.
     columns, rows = c.size
     x, y = c.origin
@@ -130,6 +133,7 @@ def _offering(c: CoverageDescription) -> str:
 <domainSet>
 <spatialDomain>
 <gml:EnvelopeWithTimePeriod srsName="EPSG:4326">{corners}{first}{last}</gml:EnvelopeWithTimePeriod>
+<gml:Envelope srsName={quoteattr(c.crs)}>{native}</gml:Envelope>
 <gml:RectifiedGrid srsName={quoteattr(c.crs)} dimension="2">
 <gml:limits><gml:GridEnvelope><gml:low>0 0</gml:low>\
 <gml:high>{columns - 1} {rows - 1}</gml:high></gml:GridEnvelope></gml:limits>

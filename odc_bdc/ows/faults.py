@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from odc_bdc.errors import DatabaseError
 from odc_bdc.ows.extra import require_ows, require_postgis
+from odc_bdc.ows.image_faults import Found, image_faults, overview_faults
 from odc_bdc.ows.inventory import config_of_inventory, inventory
 from odc_bdc.ows.parsed import named_layers, parsed_config, products_of
-from odc_bdc.ows.ranges import range_states
+from odc_bdc.ows.ranges import range_states, stored_dates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
     from datacube import Datacube
 
-UPDATE = "run `odc-bdc ows update`, then restart the server"
+UPDATE = "run `odc-bdc ows update`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,24 @@ def find_faults(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[F
         return [*faults, Fault("index", "no product has datasets, so there is no layer", cure)]
     wrong = [fault for layer in layers for fault in _product_faults(dc, layer)]
     known = {fault.subject for fault in wrong}
+    dates = stored_dates(dc)
     return [
         *faults,
         *wrong,
         *(f for f in _parse_faults(config) if f.subject not in known),
         *_range_faults(dc, config),
+        *(f for layer in layers for f in _image_faults(dc, layer, dates.get(layer["name"], []))),
     ]
+
+
+def _image_faults(dc: Datacube, layer: Mapping[str, Any], dates: Sequence[date]) -> Iterator[Fault]:
+    found: list[Found] = []
+    for name in products_of(layer):
+        if dc.index.products.get_by_name(name) is not None:
+            found += image_faults(dc, name, dates)
+            if layer.get("low_res_product_name"):
+                found += overview_faults(dc, name)
+    yield from (Fault(layer["name"], problem, cure) for problem, cure in dict.fromkeys(found))
 
 
 def _product_faults(dc: Datacube, layer: Mapping[str, Any]) -> Iterator[Fault]:

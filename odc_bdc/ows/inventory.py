@@ -10,6 +10,7 @@ from odc_bdc.cube import CubeSpec, shipped_cubes
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.ows.config import Service, build_config
 from odc_bdc.ows.layers import SceneLayer, TimeResolution, native_grid
+from odc_bdc.planning import overview_name
 from odc_bdc.product import product_mission
 
 if TYPE_CHECKING:
@@ -31,11 +32,15 @@ class Inventory:
         What can be published: known cubes, and all other products.
     left_out
         What cannot, by product name with the reason.
+    overviews
+        Products whose overviews are in the index as well: no layers of their own, but what these
+        products' maps are drawn from when they are zoomed out.
     """
 
     cubes: tuple[CubeSpec, ...]
     scenes: tuple[SceneLayer, ...]
     left_out: Mapping[str, str] = field(default_factory=dict, hash=False)
+    overviews: frozenset[str] = frozenset()
 
 
 def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inventory:
@@ -54,9 +59,14 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
     present: list[CubeSpec] = []
     scenes: list[SceneLayer] = []
     left_out: dict[str, str] = {}
-    for product in sorted(dc.index.products.get_all(), key=lambda p: str(p.name)):
-        name, definition = product.name, product.definition
-        if not dc.index.datasets.count(product=name):
+    filled = {
+        str(product.name): product.definition
+        for product in dc.index.products.get_all()
+        if dc.index.datasets.count(product=product.name)
+    }
+    overviews = frozenset(name for name in filled if overview_name(name) in filled)
+    for name, definition in sorted(filled.items()):
+        if name in map(overview_name, overviews):
             continue
         try:
             native_grid(definition)
@@ -70,7 +80,7 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
             mission, quality = sources.get(name, ("", None))
             mission = product_mission(name) or mission
             scenes.append(SceneLayer(definition, resolution, mission, quality))
-    return Inventory(tuple(present), tuple(scenes), left_out)
+    return Inventory(tuple(present), tuple(scenes), left_out, overviews)
 
 
 def config_of_index(
@@ -84,7 +94,13 @@ def config_of_inventory(
     dc: Datacube, found: Inventory, *, service: Service | None = None
 ) -> dict[str, Any]:
     """Configure datacube-ows for what was found in an index, and for that very index."""
-    return build_config(found.cubes, found.scenes, service=service, env=dc.index.environment)
+    return build_config(
+        found.cubes,
+        found.scenes,
+        overviews=found.overviews,
+        service=service,
+        env=dc.index.environment,
+    )
 
 
 def _time_resolution(dc: Datacube, product: str) -> TimeResolution:

@@ -14,10 +14,11 @@ from odc_bdc.naming import CollectionName
 from odc_bdc.ows import feature_info, rendering
 from odc_bdc.ows.languages import Text
 from odc_bdc.ows.styles import INDICES, Look, styles
+from odc_bdc.planning import overview_name
 from odc_bdc.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from odc_bdc.quality import QualityPolicy
 
@@ -125,7 +126,11 @@ def scene_layer(scenes: SceneLayer, *, indices: Sequence[str] = INDICES) -> dict
 
 
 def layer_folders(
-    cubes: Sequence[CubeSpec], scene_products: Sequence[SceneLayer], *, indices: Sequence[str]
+    cubes: Sequence[CubeSpec],
+    scene_products: Sequence[SceneLayer],
+    *,
+    indices: Sequence[str],
+    overviews: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Put all layers into folders: by sensor, in it by period from short to long, last the scenes.
 
@@ -135,6 +140,8 @@ def layer_folders(
 
     def add(mission: str, timeline: Timeline | None, layer: dict[str, Any]) -> None:
         # Scenes come behind every period.
+        if layer["name"] in overviews:
+            layer = layer | {"low_res_product_name": overview_name(layer["name"])}
         key = (_days(timeline), period_title(timeline)) if timeline else (10**6, _SCENES)
         missions.setdefault(mission, {}).setdefault(key, []).append(layer)
 

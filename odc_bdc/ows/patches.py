@@ -113,6 +113,35 @@ def or_else(measure: Callable[..., float], widest: float) -> Callable[..., float
     return measured
 
 
+def draw_from_overviews() -> None:
+    """Draw maps that are zoomed out from overviews, see `odc_bdc.ows.overviews`.
+
+    datacube-ows parses the name of a product for that, and passes it over when it looks for the
+    datasets of a map with a style.
+    """
+    from datacube_ows.loading import DataStacker  # noqa: PLC0415 (an extra)
+
+    from odc_bdc.ows.overviews import overview_datasets  # noqa: PLC0415 (imports an extra)
+
+    count, find = DataStacker.n_datasets, DataStacker.datasets
+
+    @wraps(count)
+    def count_fewer(self: Any) -> int:
+        self.odc_bdc_overviews = overview_datasets(self)
+        if self.odc_bdc_overviews is None:
+            return int(count(self))
+        return sum(len(group) for d in self.odc_bdc_overviews.values() for group in d.values)
+
+    @wraps(find)
+    def find_fewer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = getattr(self, "odc_bdc_overviews", None)
+        if found is None and self.resource_limited:
+            found = overview_datasets(self, outdated=True)
+        return find(self, *args, **kwargs) if found is None else found
+
+    DataStacker.n_datasets, DataStacker.datasets = count_fewer, find_fewer
+
+
 def tell_read_errors() -> None:
     """Let a file that cannot be read fail the request, see `odc_bdc.ows.failures`."""
     from datacube_ows.loading import DataStacker  # noqa: PLC0415 (an extra)
@@ -314,6 +343,7 @@ PATCHES = (
     Patch("quiet_errors", *_OWS, hide_internals),
     Patch("complete_search", *_OWS, search_completely),
     Patch("wide_views", *_OWS, measure_wide_views),
+    Patch("overviews", *_OWS, draw_from_overviews),
     Patch("read_errors", *_OWS, tell_read_errors),
     Patch("describe_grids", *_OWS, describe_grids),
     Patch("latest_coverage", *_OWS, serve_latest_coverage),

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from io import StringIO
 from json import dumps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from odc.geo.crs import CRS
+from odc.geo.geom import box
 from sqlalchemy import text
 
 from odc_bdc.errors import DatabaseError, first_line
@@ -23,18 +24,29 @@ from odc_bdc.grid import BBox, normalise_crs
 from odc_bdc.ows.extra import require_ows, require_postgis
 from odc_bdc.ows.inventory import config_of_index
 from odc_bdc.ows.parsed import ParsedConfig, named_layers, parsed_config, products_of
+from odc_bdc.ows.versions import index_connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from datetime import date
 
     from datacube import Datacube
+    from odc.geo.geom import Geometry
+    from sqlalchemy.engine import Connection
 
 State: TypeAlias = Literal["current", "stale", "missing"]
 
-FINGERPRINT, EXTENT = "odc_bdc", "odc_bdc_extent"
-"""Keys in the column ``meta``: the fingerprint, and the native extent, which the program
-``datacube-ows-update`` would replace by a rougher one."""
+FINGERPRINT, EXTENT, TILES = "odc_bdc", "odc_bdc_extent", "odc_bdc_tiles"
+"""Keys in the column ``meta``: the fingerprint, the native extent, which the program
+``datacube-ows-update`` would replace by a rougher one, and the number of tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How many tiles and datasets a layer had when its ranges were updated."""
+
+    tiles: int
+    datasets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +109,58 @@ def range_states(dc: Datacube, config: Mapping[str, Any]) -> dict[str, State]:
     return states
 
 
+def stamps(connection: Connection) -> dict[str, str]:
+    """Give for each layer that has ranges when they were written."""
+    if not _has_ranges(connection):
+        return {}
+    query = text("SELECT layer, last_updated::text FROM ows.layer_ranges")
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def stored_dates(dc: Datacube) -> dict[str, list[date]]:
+    """Give the dates that each layer is believed to have, in order."""
+    return {
+        name: sorted({datetime.fromisoformat(day).date() for day in days})
+        for name, days in _stored(dc, "dates")
+    }
+
+
+def stored_extents(dc: Datacube) -> dict[str, Geometry]:
+    """Give the box in degrees (EPSG:4326, longitude first) that each layer is believed to fill."""
+    sides = ("left", "bottom", "right", "top")
+    return {
+        name: box(*(float(boxes["EPSG:4326"][side]) for side in sides), "EPSG:4326")
+        for name, boxes in _stored(dc, "bboxes")
+        if "EPSG:4326" in boxes
+    }
+
+
+def _stored(dc: Datacube, column: Literal["dates", "bboxes"]) -> list[Any]:
+    with index_connection(dc) as connection:
+        if not _has_ranges(connection):
+            return []
+        query = text(f"SELECT layer, {column} FROM ows.layer_ranges")  # noqa: S608 (of two words)
+        return list(connection.execute(query))
+
+
 def hidden_layers(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[str]:
     """Give the layers that have no ranges, so that clients do not see them."""
     config = config_of_index(dc) if config is None else config
     return [name for name, state in range_states(dc, config).items() if state == "missing"]
+
+
+def layer_contents(dc: Datacube) -> dict[str, Contents]:
+    """Count tiles and datasets of the layers that have ranges, as of their last update."""
+    query = text(
+        "SELECT layer, CAST(meta ->> :tiles AS integer), "
+        "(SELECT sum(CAST(p ->> 'datasets' AS integer)) "
+        "FROM jsonb_array_elements(meta -> :fingerprint -> 'products') AS p) "
+        "FROM ows.layer_ranges "
+        "WHERE meta -> :fingerprint IS NOT NULL AND meta -> :tiles IS NOT NULL"
+    )
+    with index_connection(dc) as connection:
+        found = connection.execute(query, {"tiles": TILES, "fingerprint": FINGERPRINT})
+        return {row[0]: Contents(row[1], row[2]) for row in found}
 
 
 def native_bbox(
@@ -170,14 +230,14 @@ def _product_state(dc: Datacube, name: str) -> dict[str, Any] | None:
 
 
 def _stored_fingerprints(dc: Datacube) -> dict[str, Any]:
-    with _connection(dc) as connection:
+    with index_connection(dc) as connection:
         if not _has_ranges(connection):
             return {}
         query = text(
-            "SELECT layer, CASE WHEN bboxes @> (meta -> :extent) THEN meta -> :fingerprint END "
-            "FROM ows.layer_ranges"
+            "SELECT layer, CASE WHEN bboxes @> (meta -> :extent) AND meta -> :tiles IS NOT NULL "
+            "THEN meta -> :fingerprint END FROM ows.layer_ranges"
         )
-        keys = {"fingerprint": FINGERPRINT, "extent": EXTENT}
+        keys = {"fingerprint": FINGERPRINT, "extent": EXTENT, "tiles": TILES}
         return {row[0]: row[1] for row in connection.execute(query, keys)}
 
 
@@ -188,7 +248,7 @@ def _has_ranges(connection: Any) -> bool:
 def _ensure_schema(dc: Datacube) -> None:
     from datacube_ows.index import AbortRun, ows_index  # noqa: PLC0415 (an extra)
 
-    with _connection(dc) as connection:
+    with index_connection(dc) as connection:
         if _has_ranges(connection):
             return
     try:
@@ -224,27 +284,23 @@ def _complete(dc: Datacube, layer: Any, fingerprint: Mapping[str, Any]) -> bool:
     if found is None:
         return False
     left, bottom, right, top = found
-    box = {"left": left, "bottom": bottom, "right": right, "top": top}
+    sides = {"left": left, "bottom": bottom, "right": right, "top": top}
     statement = text(
         "UPDATE ows.layer_ranges SET bboxes = bboxes || CAST(:bbox AS jsonb), "
         "meta = meta || CAST(:meta AS jsonb), last_updated = now() WHERE layer = :layer"
     )
     native = CRS(layer.native_CRS)
     aliases = [key for key, crs in layer.global_cfg.crses.items() if crs == native]
-    extent = dict.fromkeys(aliases, box)
-    values = {
-        "layer": layer.name,
-        "bbox": dumps(extent),
-        "meta": dumps({FINGERPRINT: fingerprint, EXTENT: extent}),
-    }
-    with _connection(dc) as connection:
+    extent = dict.fromkeys(aliases, sides)
+    meta = {FINGERPRINT: fingerprint, EXTENT: extent, TILES: _tiles(dc, layer.product_names)}
+    values = {"layer": layer.name, "bbox": dumps(extent), "meta": dumps(meta)}
+    with index_connection(dc) as connection:
         changed = connection.execute(statement, values).rowcount
         connection.commit()
     return bool(changed)
 
 
-def _connection(dc: Datacube) -> AbstractContextManager[Any]:
-    from datacube_ows.utils import get_sqlconn  # noqa: PLC0415 (an extra)
-
-    connection: AbstractContextManager[Any] = get_sqlconn(dc)
-    return connection
+def _tiles(dc: Datacube, products: Sequence[str]) -> int:
+    """Count the regions of datasets; all datasets without one count as one."""
+    found = dc.index.datasets.search_returning(("region_code",), product=list(products))
+    return len({row.region_code for row in found})

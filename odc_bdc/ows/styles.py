@@ -84,6 +84,8 @@ INDICES = ("NDVI", "EVI", "NDWI", "NBR")
 """Indices that layers have a style for, if nothing else is asked for."""
 
 ANIMATED = "NDVI"
+ANIMATION = "_animation"
+"""End of the names of styles that are like another, but of several times make an animation."""
 
 _INDEX_TITLES = {
     "NDVI": Text(
@@ -264,7 +266,7 @@ def _index_styles(
     if name != ANIMATED:
         return
     yield {
-        "name": f"{name.lower()}_animation",
+        "name": name.lower() + ANIMATION,
         "title": Text(f"{name}, animation", f"{name}, animação"),
         "abstract": Text(
             f"{full.en}; several times are frames", f"{full.pt}; várias datas são quadros"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from odc_bdc.ows.application import ROOT_CONFIG, create_application
+from odc_bdc.ows.operation import METRICS_VARIABLE
+from odc_bdc.ows.store import named_store
 
 os.environ.setdefault("DATACUBE_OWS_CFG", ROOT_CONFIG)
 
-application = create_application()
+_counts = os.environ.get(METRICS_VARIABLE)
+application = create_application(named_store(os.environ), Path(_counts) if _counts else None)

@@ -349,6 +349,72 @@ def against_gdal(items: list[pystac.Item], side: int, rounds: int, folder: Path)
         print(f"  {name:48} {size / sizes['GDAL DEFLATE 6']:8.3f} x its size")
 
 
+GDALCUBES = Path(__file__).with_name("gdalcubes_median.R")
+
+
+def against_gdalcubes(items: list[pystac.Item], side: int, rounds: int, folder: Path) -> None:
+    """Compare reading, a median and writing with gdalcubes, if R has it."""
+    if not shutil.which("Rscript") or subprocess.run(
+        ["Rscript", "-e", "library(gdalcubes)"], capture_output=True, check=False
+    ).returncode:  # fmt: skip
+        print("  (gdalcubes is left out: R has no such package)")
+        return
+    task = task_of(items, MED.patch(auxiliary=()), side)
+    box = task.geobox.boundingbox
+    days = sorted(item.datetime.date() for item in items if item.datetime)
+    out = folder / "gdalcubes"
+    asked = {
+        "files": [
+            item.assets[name].get_absolute_href()
+            for item in items
+            for name in (*BANDS, MED.quality.band)
+        ],
+        "bands": BANDS,
+        "quality": MED.quality.band,
+        "clear": CLEAR,
+        "nodata": NODATA,
+        "srs": task.geobox.crs.to_wkt(),
+        "extent": [box.left, box.bottom, box.right, box.top],
+        "side": side,
+        "start": days[0].isoformat(),
+        "end": days[-1].isoformat(),
+        "days": (days[-1] - days[0]).days + 1,
+        "threads": THREADS,
+        "out": str(out),
+    }
+    (told := folder / "gdalcubes.json").write_text(json.dumps(asked), "utf-8")
+    ours = folder / "written"
+
+    def write() -> None:
+        shutil.rmtree(ours, ignore_errors=True)
+        ours.mkdir()
+        write_bands(task, ours, threads=THREADS)
+
+    seconds: dict[str, list[float]] = {"odc_bdc": [], "gdalcubes": []}
+    write()  # compile
+    for _ in range(min(rounds, 2)):
+        begun = time.perf_counter()
+        write()
+        seconds["odc_bdc"].append(time.perf_counter() - begun)
+        shutil.rmtree(out, ignore_errors=True)
+        done = subprocess.run(
+            ["Rscript", str(GDALCUBES), str(told)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            print(f"  (gdalcubes is left out: {done.stderr.strip()[-300:]})")
+            return
+        seconds["gdalcubes"].append(float(done.stdout.split()[-1]))
+    theirs, mine = (statistics.median(seconds[name]) for name in ("gdalcubes", "odc_bdc"))
+    print(f"\nread, MED and write, {len(items)} scenes of {side} x {side}, by the clock")
+    print(f"  odc_bdc {mine:.2f} s, gdalcubes {theirs:.2f} s: {theirs / mine:.1f} times quicker")
+    with rasterio.open(next(out.glob("*.tif"))) as file:
+        for number, name in enumerate(BANDS, 1):
+            with rasterio.open(next(ours.glob(f"*_{name}.tif"))) as own:
+                off = np.abs(own.read(1).astype(int) - file.read(number))
+            # A median of an even number is rounded here and cut off there.
+            print(f"  {name}: {100 * (off <= 1).mean():.2f} % of pixels are the same within 1")
+
+
 def growth(folder: Path, items: list[pystac.Item], side: int, rounds: int) -> dict[str, Any]:
     """Take the time of whole images, with writing, by scenes and by pixels."""
     out = folder / "grown"
@@ -488,7 +554,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="keep scenes here for the next run")
-    parser.add_argument("--only", choices=["peers", "decoding", "cog", "growth", "large"])
+    parser.add_argument(
+        "--only", choices=["peers", "gdalcubes", "decoding", "cog", "growth", "large"]
+    )
     parser.add_argument("--large", action="store_true", help="whole tiles too, which takes minutes")
     parser.add_argument("--picture", type=Path, help="PNG file of the growth to draw")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -501,6 +569,7 @@ def main() -> None:
         items = made_items(given.folder or folder / "scenes", given.side)
         parts: dict[str, Callable[[], Any]] = {
             "peers": lambda: against_peers(items[:12], given.side, given.rounds, folder),
+            "gdalcubes": lambda: against_gdalcubes(items[:12], given.side, given.rounds, folder),
             "decoding": lambda: against_decoding(items, given.side, given.rounds),
             "cog": lambda: against_gdal(items, given.side, given.rounds, folder),
             "growth": lambda: growth(folder, items, given.side, given.rounds),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -59,6 +62,20 @@ class Report:
     codes: tuple[str, ...]
     locators: tuple[str, ...]
     texts: tuple[str, ...]
+
+
+def fetched(
+    base: str, path: str, query: dict | str, method: str = "GET", **headers: str
+) -> Answered:
+    """Request something, whatever the status of the answer."""
+    text = query if isinstance(query, str) else urlencode(query, doseq=True)
+    request = urllib.request.Request(f"{base}/{path}?{text}", method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=180) as got:
+            status, found, body = got.status, got.headers, got.read()
+    except urllib.error.HTTPError as e:
+        status, found, body = e.code, e.headers, e.read()
+    return Answered(status, found.get_content_type(), dict(found), body)
 
 
 def read_report(answer: Answered, service: str, version: str) -> Report:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
-from answers import Answered
+from answers import fetched
 from odc.geo.geobox import GeoBox
 from small_index import CUBES, fill_index
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import xarray as xr
+    from answers import Answered
+    from browser import Browser
     from datacube import Datacube
 
     from odc_bdc.cube import CubeSpec
@@ -92,16 +93,7 @@ def ask(server):
     """Request something, whatever the status of the answer."""
 
     def get(path: str, query: dict | str, method: str = "GET", **headers: str) -> Answered:
-        text = query if isinstance(query, str) else urlencode(query, doseq=True)
-        request = urllib.request.Request(
-            f"{server.url}/{path}?{text}", method=method, headers=headers
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as got:
-                status, found, body = got.status, got.headers, got.read()
-        except urllib.error.HTTPError as e:
-            status, found, body = e.code, e.headers, e.read()
-        return Answered(status, found.get_content_type(), dict(found), body)
+        return fetched(server.url, path, query, method, **headers)
 
     return get
 
@@ -122,3 +114,15 @@ def load(dc: Datacube) -> Callable[..., xr.Dataset]:
         )
 
     return get
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start Chromium."""
+    from browser import find_programs, running
+
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("Chromium is not installed: `make clients` does that on Debian")
+    with running(programs, tmp_path_factory.mktemp("chromium")) as started:
+        yield started

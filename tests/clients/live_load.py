@@ -1,6 +1,6 @@
 """Clients that ask for live WMTS tiles for minutes: no error, and nothing that grows.
 
-    python tests/clients/live_load.py [--clients 8] [--seconds 300] [--workers 2]
+    python tests/clients/live_load.py [--clients 8] [--minutes 5] [--workers 2]
 
 It makes scenes, declares a live cube of two periods, serves it, and asks for tiles of all places
 and levels, of several styles, at random. The cache of blocks is made small, so that blocks are
@@ -209,7 +209,7 @@ def main() -> int:
     """Put a load on a server of its own, and tell what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--size", type=int, default=1024, help="pixels of a tile's side")
     options = parser.parse_args()
@@ -217,7 +217,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         live_server(Path(folder), size=options.size, workers=options.workers) as (server, tasks),
     ):
-        load = put_load(server, tasks, clients=options.clients, seconds=options.seconds)
+        load = put_load(server, tasks, clients=options.clients, seconds=60 * options.minutes)
     first, last = load.growth("memory")
     few, many = load.growth("files")
     p50, p95 = np.percentile(load.seconds, (50, 95))

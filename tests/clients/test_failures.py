@@ -146,8 +146,8 @@ def test_a_restart_of_the_database_is_survived(own_server):
     assert all(begun <= up and down <= ended for begun, ended, _ in failed)
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 60
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

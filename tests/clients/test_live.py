@@ -25,6 +25,7 @@ from test_bad_requests import path_of, version_of
 from odc_bdc import database
 from odc_bdc.building import ImageStore, build_cube
 from odc_bdc.cube import find_cube
+from odc_bdc.errors import UnreadableSceneError
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.live.declaring import declare_cube
@@ -229,6 +230,9 @@ def test_a_scene_that_cannot_be_read_fails_what_is_made_of_it(place, ask, how):
             assert report.texts[0] == "A file of the images that this is made of cannot be read."
         log = place.server.log.read_text("utf-8")[len(before) :]
         assert f"cannot read a live image of {CUBE}: {path}: cannot be read" in log
+        with pytest.raises(UnreadableSceneError, match=rf"{path.name}: cannot be read") as told:
+            loaded(place)
+        assert told.value.scene == place.tasks[0].scenes[-1].id
     finally:
         path.write_bytes(content)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

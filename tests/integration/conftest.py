@@ -127,3 +127,12 @@ def s3(s3_server, monkeypatch):
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     yield s3_server
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(s3):
+    """Give the address of a place in an empty bucket, and the file system."""
+    files = fsspec.filesystem("s3", use_listings_cache=False)
+    name = f"cubes-{os.urandom(4).hex()}"
+    files.mkdir(name)
+    return f"s3://{name}/brazil", files

@@ -3,7 +3,9 @@
 import json
 import os
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import pystac
@@ -17,10 +19,13 @@ from odc_bdc import find_cube
 from odc_bdc.building import build_cube
 from odc_bdc.building.overview import build_overviews, write_overview
 from odc_bdc.building.overview import document_path as document_path_of_overview
-from odc_bdc.building.pruning import Kind, find_leftovers, remove_leftover
+from odc_bdc.building.pruning import Kind, Leftover, find_leftovers, remove_leftover
+from odc_bdc.building.storage import Bucket
+from odc_bdc.building.store import ImageStore
 from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cli import main
 from odc_bdc.cli.status_picture import COLOURS
+from odc_bdc.errors import SceneError
 from odc_bdc.indexing import add_products, find_recipe, index_collection
 from odc_bdc.indexing.known import derived_datasets
 from odc_bdc.planning import (
@@ -245,7 +250,7 @@ def test_old_versions_go_and_nothing_else(built, clean, tmp_path):
     new = rebuild_without_a_scene(clean, built, tmp_path)
     (one,) = leftovers(clean, tmp_path)
     old = image_folder(built[0], tmp_path)
-    assert (one.kind, one.id, one.path) == (Kind.VERSION, built[0].id, old.resolve())
+    assert (one.kind, one.id, one.path) == (Kind.VERSION, built[0].id, str(old.resolve()))
     assert one.size == sum(p.stat().st_size for p in old.iterdir())
     assert leftovers(clean, tmp_path, now=datetime.now(UTC)) == []  # not a day old
     kept = sorted(p for p in tmp_path.rglob("*.tif") if old not in p.parents)
@@ -325,8 +330,8 @@ def test_orphans_lost_datasets_partial_folders_and_failures(built, clean, tmp_pa
     assert set(found) == {Kind.LOST, Kind.ORPHAN, Kind.PARTIAL, Kind.FAILURE}
     assert found[Kind.LOST].id == lost.id
     assert "BAND13.tif is gone" in found[Kind.LOST].reason
-    assert found[Kind.ORPHAN].path == image_folder(orphan, tmp_path).resolve()
-    assert found[Kind.PARTIAL].path == dead
+    assert found[Kind.ORPHAN].path == str(image_folder(orphan, tmp_path).resolve())
+    assert found[Kind.PARTIAL].path == str(dead)
     # A builder may be about to index what was written just now, whatever age is asked for.
     now = {one.kind for one in leftovers(clean, tmp_path, timedelta(0), datetime.now(UTC))}
     assert Kind.ORPHAN not in now
@@ -351,6 +356,114 @@ def test_other_cubes_and_other_roots_are_left_alone(built, clean, tmp_path):
     stranger.mkdir()
     (stranger / "x.odc-metadata.yaml").write_text("id: no uuid\nproduct: {name: other}\n")
     assert {one.kind for one in leftovers(clean, tmp_path)} == {Kind.VERSION}
+
+
+def test_a_folder_goes_only_if_no_other_dataset_is_in_it(built, clean, tmp_path):
+    # A document that somebody put beside the folders of all images, and none of those.
+    lone = tmp_path / NAME / "lone.odc-metadata.yaml"
+    doc = document_path(built[0], tmp_path).read_text("utf-8")
+    lone.write_text(doc.replace(str(built[0].id), str(uuid.uuid4())), "utf-8")
+    (one,) = leftovers(clean, tmp_path)
+    assert (one.kind, one.kept) == (Kind.ORPHAN, "its folder holds other datasets too")
+
+
+def killed_twice(monkeypatch, dc, store, task, one):
+    """Begin to remove an image; give what is left of it after the second time."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    for owner, name, kind in (
+        (type(dc.index.datasets), "purge", Kind.VERSION),  # its document is gone, it is not
+        (Bucket, "_remove", Kind.PARTIAL),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, kill)
+            with pytest.raises(Killed):
+                remove_leftover(dc, store, one)
+        assert not store.is_written(task)
+        (one,) = (new for new in leftovers(dc, store) if new.path == one.path)
+        assert one.kind == kind
+    return one
+
+
+def test_a_cube_in_a_bucket_is_kept_like_one_on_a_disk(clean, index, bucket, tmp_path, monkeypatch):
+    address, s3 = bucket
+    layout = {"postgis": "bdc-v1", "postgres": "odc-bdc"}[index.driver]  # each of them once
+    store = ImageStore.open(address, layout=layout, work=tmp_path)
+    tasks = plan_cube(clean, CUBE, *TIME)
+    assert build_cube(clean, tasks, store, now=lambda: NOW).failed == []
+    run_there = partial(run, index, address)
+    overview = ("overview", NAME, "--time", "2019-12-03", "2019-12-31", "--resolution", "256")
+    for built_now in (2, 0):
+        done = run_there(*overview)
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["built"] == built_now
+    for task in overviews(clean):
+        assert (
+            clean.index.datasets.get(task.id).uri == f"{address}/{document_path_of_overview(task)}"
+        )
+        assert_every_fourth_pixel(clean, task, [t for t in tasks if t.period == task.period])
+    assert leftovers(clean, store) == []
+    # A version and the overview of it, an orphan, a lost dataset, and a broken upload.
+    old, lost, orphan, broken = tasks
+    old_overview = overviews(clean)[0]
+    assert old.period == old_overview.period
+    new = rebuild_without_a_scene(clean, [old], store)
+    assert run_there(*overview).exit_code == 0
+    s3.rm(f"{address}/{store.folder(lost)}/{store.layout.item_id(lost)}_BAND13.tif")
+    for task in (orphan, broken):
+        clean.index.datasets.archive([task.id])
+        clean.index.datasets.purge([task.id])
+    s3.rm(f"{address}/{store.document(broken)}")
+    found = leftovers(clean, store)
+    assert [(one.kind, one.id) for one in found if not one.kept] == [
+        (Kind.VERSION, old_overview.id),
+        (Kind.VERSION, old.id),
+        (Kind.ORPHAN, orphan.id),
+        (Kind.PARTIAL, None),
+    ]
+    assert [(one.kind, one.id) for one in found if one.kept] == [(Kind.LOST, lost.id)]
+    assert found[-1].path == f"{address}/{store.folder(broken)}"
+    for one in found:
+        if one.path:
+            assert one.size == s3.du(one.path)
+    # A builder may be at work with what was written just now.
+    now = leftovers(clean, store, timedelta(0), datetime.now(UTC))
+    assert not {Kind.ORPHAN, Kind.PARTIAL} & {one.kind for one in now}
+    found = [one for one in found if not one.kept]
+    found[1] = killed_twice(monkeypatch, clean, store, old, found[1])
+    for one in found:
+        remove_leftover(clean, store, one)
+        assert not s3.find(one.path)
+    (rest,) = leftovers(clean, store)
+    assert rest.id == lost.id
+    assert store.documents(NAME) == sorted(map(store.document, (new, lost)))
+    assert {d.id for d in _all(clean, NAME)} == {new.id, lost.id}
+    # The new version is still known where it is, though the old one's folder is free.
+    assert build_cube(clean, [new], store, now=lambda: NOW).unchanged == 1
+    # What is used again, or completed by a builder, stays.
+    clean.index.datasets.archive([new.id])
+    one = Leftover(Kind.VERSION, NAME, new.id, f"{address}/{store.folder(new)}", 0, "")
+    clean.index.datasets.restore([new.id])
+    there = s3.find(one.path)
+    with pytest.raises(SceneError, match="in use again"):
+        remove_leftover(clean, store, one)
+    with pytest.raises(SceneError, match="has completed it"):
+        remove_leftover(clean, store, replace(one, kind=Kind.PARTIAL))
+    assert s3.find(one.path) == there
+
+
+def test_a_bucket_without_images_is_not_taken_for_an_empty_one(clean, index, bucket):
+    address, _ = bucket
+    done = run(index, address, "prune", NAME)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        f"odc-bdc: {address}: there is nothing (--root says where the cubes are)"
+    ]
 
 
 def test_prune_says_first_and_does_it_when_asked(built, clean, index, tmp_path):
@@ -382,26 +495,28 @@ def test_overview_is_every_nth_pixel_of_all_tiles(built, clean, tmp_path):
     report = build_overviews(clean, tasks, tmp_path, now=lambda: NOW)
     assert (report.built, report.failed) == (2, [])
     for task in tasks:
-        images = [t for t in built if t.period == task.period]
-        whole = clean.load(
-            datasets=[clean.index.datasets.get(t.id) for t in images], group_by="time"
-        )
-        ds = clean.load(product=task.product, time=task.period.start.isoformat())
-        assert ds.odc.geobox.resolution.xy == (256, -256)
-        assert ds.sizes["time"] == 1
-        # Which of the cube's pixels lies at the corner of which of the overview's, by coordinates.
-        x, y = ds.x.values - 128 + 32, ds.y.values + 128 - 32
-        inside = np.isin(y, whole.y.values), np.isin(x, whole.x.values)
-        assert min(part.sum() for part in inside) >= 10
-        wanted = whole.sel(y=y[inside[0]], x=x[inside[1]]).isel(time=0)
-        for m in CUBE.outputs:
-            found = ds[m.name].values[0]
-            rows, columns = np.ix_(*inside)
-            np.testing.assert_array_equal(found[rows, columns], wanted[m.name].values, m.name)
-            beside = np.ones(found.shape, bool)
-            beside[rows, columns] = False
-            assert (found[beside] == (m.missing or 0)).all()
-        assert ds.BAND13.values.max() > 0
+        assert_every_fourth_pixel(clean, task, [t for t in built if t.period == task.period])
+
+
+def assert_every_fourth_pixel(dc, task, images):
+    """See that an overview holds every fourth pixel of images, and nothing beside them."""
+    whole = dc.load(datasets=[dc.index.datasets.get(t.id) for t in images], group_by="time")
+    ds = dc.load(product=task.product, time=task.period.start.isoformat())
+    assert ds.odc.geobox.resolution.xy == (256, -256)
+    assert ds.sizes["time"] == 1
+    # Which of the cube's pixels lies at the corner of which of the overview's, by coordinates.
+    x, y = ds.x.values - 128 + 32, ds.y.values + 128 - 32
+    inside = np.isin(y, whole.y.values), np.isin(x, whole.x.values)
+    assert min(part.sum() for part in inside) >= 10
+    wanted = whole.sel(y=y[inside[0]], x=x[inside[1]]).isel(time=0)
+    for m in CUBE.outputs:
+        found = ds[m.name].values[0]
+        rows, columns = np.ix_(*inside)
+        np.testing.assert_array_equal(found[rows, columns], wanted[m.name].values, m.name)
+        beside = np.ones(found.shape, bool)
+        beside[rows, columns] = False
+        assert (found[beside] == (m.missing or 0)).all()
+    assert ds.BAND13.values.max() > 0
 
 
 def test_overview_is_made_anew_when_tiles_change(built, clean, tmp_path):
@@ -432,7 +547,9 @@ def test_overview_is_made_anew_when_tiles_change(built, clean, tmp_path):
 
 def test_documents_of_an_overview(built, clean, tmp_path):
     (task, _) = overviews(clean)
-    path = write_overview(task, tmp_path, processed=NOW)
+    uri = write_overview(task, tmp_path, processed=NOW)
+    path = tmp_path / document_path_of_overview(task)
+    assert uri == path.resolve().as_uri()
     (doc,) = (doc for _, doc in read_documents(path))
     product = clean.index.products.get_by_name(task.product)
     messages = validate_dataset(doc, product_definition=product.definition)
@@ -454,7 +571,7 @@ def test_overview_of_a_tile_that_cannot_be_read_fails_alone(built, clean, tmp_pa
     (failure,) = report.failed
     assert failure.source == tasks[0].item_id
     assert "BAND14.tif: cannot be read" in failure.reason
-    assert not document_path_of_overview(tasks[0], tmp_path).parent.exists()
+    assert not (tmp_path / document_path_of_overview(tasks[0])).parent.exists()
     assert list((tmp_path / ".partial").glob("*")) == []
 
 

@@ -98,9 +98,12 @@ def test_index_finishes_after_kills(home, scenes, tmp_path):
 @pytest.fixture(scope="module")
 def forks():
     context = get_context("forkserver")
-    context.set_forkserver_preload(
-        ["odc_bdc.building", "odc_bdc.live.declaring", "odc_bdc.planning", "odc_bdc.database"]
-    )
+    # Not `builders`, which their parent would not find.
+    rooms = [
+        "building", "building.overview", "building.pruning", "live.declaring", "planning",
+        "database", "scenes",
+    ]  # fmt: skip
+    context.set_forkserver_preload([f"odc_bdc.{room}" for room in rooms])
     return context
 
 
@@ -136,15 +139,16 @@ def fork(forks, does, *arguments, **options):
     return process
 
 
-def images(home):
+def images(home, product=CUBE):
     with database.open_datacube(database.find_index(home, environ={})) as dc:
-        return builders.indexed_images(dc)
+        return builders.indexed_images(dc, product)
 
 
-def forget_images(home):
+def forget_images(home, *products):
     with database.open_datacube(database.find_index(home, environ={})) as dc:
-        ids = list(builders.indexed_images(dc))
-        dc.index.datasets.purge(ids, allow_delete_active=True)
+        for product in products or (f"{CUBE}_overview", CUBE):
+            ids = list(builders.indexed_images(dc, product))
+            dc.index.datasets.purge(ids, allow_delete_active=True)
 
 
 def assert_same_end(home, root, undisturbed):
@@ -214,6 +218,97 @@ def test_declarations_killed_at_any_moment_end_the_same(filled, forks, declared,
     }
     assert not any(archived for _, archived in images(filled).values())
     assert list((root / builders.PARTIAL).glob("*")) == []
+
+
+@pytest.fixture
+def built(filled, forks, tmp_path):
+    """Give the root of a cube that is built."""
+    forget_images(filled)
+    run = fork(forks, builders.build, filled, tmp_path)
+    run.join()
+    assert run.exitcode == 0
+    return tmp_path
+
+
+def fork_until_begun(forks, does, home, root):
+    run = fork(forks, does, home, root, begun := forks.Event())
+    while run.is_alive() and not begun.wait(0.01):
+        pass
+    return run
+
+
+def run_to_the_end(forks, does, home, root):
+    """Run something; give the seconds from its beginning on."""
+    run = fork_until_begun(forks, does, home, root)
+    since = time.monotonic()
+    run.join()
+    assert run.exitcode == 0
+    return time.monotonic() - since
+
+
+def killed(forks, does, home, root, chance, seconds):
+    """Run something, and kill it at some moment after its beginning."""
+    run = fork_until_begun(forks, does, home, root)
+    run.join(chance.uniform(0, seconds))
+    run.kill()
+    run.join()
+
+
+def test_overviews_killed_at_any_moment_end_the_same(filled, forks, built):
+    product = f"{CUBE}_overview"
+    without = builders.visible_files(built)
+    seconds = run_to_the_end(forks, builders.overviews, filled, built)
+    files, datasets = builders.visible_files(built), images(filled, product)
+    assert len(datasets) == len(files.keys() - without.keys()) / (BANDS + 2) == 2
+    for number in range(KILLS):
+        forget_images(filled, product)
+        shutil.rmtree(built / product)
+        chance = random.Random(number)  # noqa: S311 (no secret)
+        killed(forks, builders.overviews, filled, built, chance, seconds)
+        # What is visible is whole, and nothing else is indexed.
+        there = builders.visible_files(built)
+        assert without.items() <= there.items() <= files.items()
+        assert (len(there) - len(without)) % (BANDS + 2) == 0
+        indexed = images(filled, product)
+        assert indexed.items() <= datasets.items()
+        assert all(Path(uri.removeprefix("file://")).is_file() for uri, _ in indexed.values())
+        run_to_the_end(forks, builders.overviews, filled, built)
+        assert builders.visible_files(built) == files
+        assert images(filled, product) == datasets
+        assert list((built / builders.PARTIAL).glob("*")) == []
+
+
+def test_pruning_killed_at_any_moment_ends_the_same(filled, forks, built, tmp_path_factory):
+    files, datasets = builders.visible_files(built), images(filled)
+    aside = tmp_path_factory.mktemp("aside") / "cubes"
+    shutil.copytree(built, aside)
+    # Two old versions, a dataset without files, and files without a dataset.
+    ids = sorted(datasets, key=str)
+    folders = {i: Path(datasets[i][0].removeprefix("file://")).parent for i in ids}
+    seconds = 0.0
+    for number in range(-1, KILLS):  # the first time to the end
+        with database.open_datacube(database.find_index(filled, environ={})) as dc:
+            dc.index.datasets.archive(ids[:2])
+            dc.index.datasets.purge(ids[3:], allow_delete_active=True)
+        shutil.rmtree(folders[ids[2]])
+        if number >= 0:
+            chance = random.Random(number)  # noqa: S311 (no secret)
+            killed(forks, builders.prune, filled, built, chance, seconds)
+            there = builders.visible_files(built)
+            assert there.items() <= files.items()
+            for folder in folders.values():  # each of them is whole, or gone
+                inside = folder.relative_to(built).as_posix()
+                left = {f for f in there if f.startswith(inside)}
+                assert left in (set(), {f for f in files if f.startswith(inside)})
+        seconds = max(seconds, run_to_the_end(forks, builders.prune, filled, built))
+        assert images(filled) == {}
+        assert not {f for f in builders.visible_files(built) if f.endswith(".tif")}
+        assert list((built / builders.PARTIAL).glob("*")) == []
+        shutil.rmtree(built)
+        shutil.copytree(aside, built)
+        run = fork(forks, builders.build, filled, built)
+        run.join()
+        assert images(filled) == datasets
 
 
 def test_builders_at_once_make_each_image_once(filled, forks, undisturbed, tmp_path):

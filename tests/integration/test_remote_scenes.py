@@ -129,7 +129,7 @@ def test_the_command_line_takes_rules_from_a_file(tmp_path):
     assert _access({"ODC_BDC_ACCESS": str(path)}) == Access.from_dict(
         {"https://host.example/": {"token": "ODC_BDC_OF_A_TEST"}}
     )
-    with pytest.raises(InvalidValueError, match="none.yaml: cannot be read"):
+    with pytest.raises(InvalidValueError, match=r"none\.yaml: cannot be read"):
         _access({"ODC_BDC_ACCESS": str(tmp_path / "none.yaml")})
 
 

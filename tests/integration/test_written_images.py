@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
-import fsspec
 import jsonschema
 import numpy as np
 import odc.stac
@@ -508,12 +506,15 @@ def test_command_takes_root_and_layout(index, images, tmp_path):
     extent = [str(x) for x in demo_extent(SIZE, ("007004",))]
     words = ["cube", "build", NAMES[0], "--time", "2019-12-19", "2019-12-31", "--clip", *extent]
     words += ["--home", str(index.config_path.parent), "--root", str(tmp_path)]
-    for layout in (["--layout", "bdc-v1"], []):
-        done = CliRunner().invoke(main, [*words, *layout])
+    for options in (["--layout", "bdc-v1", "--compress", "deflate"], []):
+        done = CliRunner().invoke(main, [*words, *options])
         assert done.exit_code == 0, done.output
         assert [p.name for p in tmp_path.rglob("*.odc-metadata.yaml")] == [
             f"{V1_ITEM}.odc-metadata.yaml"
         ]
+    for path in tmp_path.rglob("*.tif"):
+        with rasterio.open(path) as src:
+            assert src.compression.name == "deflate"
     before = files(tmp_path)
     for layout, message in (
         ("bdc-v2", f"{tmp_path.as_uri()}: has images in layout bdc-v1"),
@@ -590,15 +591,6 @@ def test_roots_elsewhere_are_refused(address):
 
 
 # A bucket
-
-
-@pytest.fixture
-def bucket(s3):
-    """Give the address of an empty bucket, and its file system."""
-    files = fsspec.filesystem("s3", use_listings_cache=False)
-    name = f"cubes-{os.urandom(4).hex()}"
-    files.mkdir(name)
-    return f"s3://{name}/brazil", files
 
 
 def test_bucket_holds_the_same_as_a_disk(images, bucket, tmp_path):

@@ -302,6 +302,14 @@ OWN = {"name": "X", "dtype": "int16", "nodata": -9999}
         (["measurements", 0], OWN | {"dtype": "int17"}, "measurements.0.dtype: 'int17' is not one"),
         (["measurements", 0], OWN, "product CB4_WFI_L4_SR_1 has no measurement 'X'; it has BAND13"),
         (["measurements", 0], 7, "my.yaml: measurements.0: 7 is not the name of a band"),
+        *(
+            (
+                ["measurements", 0],
+                {"name": "CMASK", "resampling": resampling},
+                f"measurements.0.resampling: {resampling} would make codes of quality that no ",
+            )
+            for resampling in ("bilinear", "cubic", "average")
+        ),
         (
             ["measurements", 0],
             {"name": "BAND13", "nodata": 40000},

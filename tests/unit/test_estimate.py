@@ -1,8 +1,12 @@
 """What building will take: sums of parts, and what more workers change."""
 
 import uuid
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime
+from multiprocessing import get_context
 
+import builders
+import pystac
 import pytest
 
 from odc_bdc.building.estimate import (
@@ -15,8 +19,8 @@ from odc_bdc.building.report import BuildReport, TaskRecord
 from odc_bdc.building.work import Fault, Figures, Outcome, fault_of
 from odc_bdc.cube import find_cube
 from odc_bdc.errors import InvalidValueError, SceneError, UnreadableSceneError
-from odc_bdc.planning import CompositeTask, SceneRef
-from odc_bdc.scenes import demo_extent
+from odc_bdc.planning import BandSource, CompositeTask, SceneRef
+from odc_bdc.scenes import demo_extent, make_scenes
 
 DAY = datetime(2019, 12, 5, 13, tzinfo=UTC)
 
@@ -52,11 +56,56 @@ def test_workers_share_time_and_add_memory():
     assert many.seconds == pytest.approx(expected_seconds(tasks[0]))
 
 
+def test_threads_share_time_and_add_windows():
+    tasks = [task(2048, scenes=36)] * 3
+    one, two = (estimate(tasks, workers=2, threads=n) for n in (1, 2))
+    assert two.seconds == pytest.approx(one.seconds / 2)
+    assert one.memory < two.memory < 2 * one.memory
+    # One window has work for one thread.
+    assert expected_memory(task(512), threads=9) == expected_memory(task(512))
+
+
 def test_more_is_more():
-    assert expected_size(task(1024)) == pytest.approx(4 * expected_size(task(512)))
+    assert expected_size(task(2048)) > 3.5 * expected_size(task(1024)) > 0
     assert expected_size(task(512, scenes=40)) == expected_size(task(512, scenes=4))
     assert expected_seconds(task(512, scenes=40)) > expected_seconds(task(512, scenes=4))
-    assert expected_memory(task(1024)) > expected_memory(task(512))
+    # Memory grows with the scenes until windows are smaller, and not with the tile.
+    few, many, more = (expected_memory(task(2048, scenes=n)) for n in (4, 40, 400))
+    assert few < many < 2 * few
+    assert more < 3 * few
+    assert expected_memory(task(2048)) == expected_memory(task(1024))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Give made scenes of one tile, as items."""
+    report = make_scenes(
+        tmp_path_factory.mktemp("scenes"), size=512, tiles=("007004",), start=date(2020, 1, 1),
+        end=date(2020, 1, 31), dates_per_month=4,
+    )  # fmt: skip
+    return [pystac.Item.from_file(str(path)) for path in sorted(report.items)]
+
+
+@pytest.mark.parametrize(("size", "threads"), [(128, 1), (512, 2)])
+def test_storage_and_memory_are_told_within_a_factor_of_two(made, tmp_path, size, threads):
+    cube = find_cube("CB4_64_16D_STK_v1").patch(extent=demo_extent(size, ("007004",)))
+    (period,) = cube.timeline.covering(date(2020, 1, 5), date(2020, 1, 5))
+    scenes = tuple(scene_of(item, cube) for item in made)
+    one = CompositeTask(cube, "007004", period, scenes)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        written, memory = alone.submit(builders.written, one, tmp_path, threads).result()
+    assert 0.5 < written / expected_size(one) < 2
+    assert 0.5 < memory / expected_memory(one, threads=threads) < 2
+
+
+def scene_of(item, cube):
+    """Refer to a scene as a plan does."""
+    bands = tuple(
+        (m.name, BandSource(item.assets[m.name].get_absolute_href(), m.encoding))
+        for m in cube.measurements
+    )
+    key = uuid.uuid5(uuid.NAMESPACE_URL, item.id)
+    return SceneRef(key, item.id, item.datetime, None, cube.products[0], bands)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,7 @@ def test_a_token_goes_nowhere_else(server, tmp_path):
 
 def test_a_token_that_is_wrong_or_missing_is_told_and_not_shown(server, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
     server.wants = lambda *_: False
     access = {server.url: {"token": "ODC_BDC_A_TOKEN", "sent_as": "query", "name": "key"}}
     with pytest.raises(SceneError, match=r"see that ODC_BDC_A_TOKEN is valid") as told:
@@ -220,6 +221,7 @@ def signer(monkeypatch):
 
 def test_addresses_are_signed_and_signed_again_when_that_has_ended(server, signer, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
     server.wants = lambda _, query: query.get("signature") == f"{SECRET}{signer.number}"
     using = files({server.url: {"sign": "my_signer:sign"}})
     for _ in range(3):
@@ -228,6 +230,7 @@ def test_addresses_are_signed_and_signed_again_when_that_has_ended(server, signe
     signer.number = 2
     assert read(f"{server.url}/a.bin", (5, 5), using=using) == [TEXT[5:10]]
     assert signer.asked == 2
+    assert "/a.bin HTTP/1.1" in caplog.text
     server.wants = lambda *_: False
     with pytest.raises(SceneError, match="does not take what my_signer:sign has signed") as told:
         using.version(f"{server.url}/a.bin")

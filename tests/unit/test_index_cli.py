@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+import shapely
 from click.testing import CliRunner
 
 from odc_bdc import OdcBdcError
@@ -87,7 +88,7 @@ def test_options_are_handed_on(called, tmp_path):
     last = datetime(2020, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
     assert called["search"] == Search(
         bbox=(-50, -10, -49, -9),
-        geometry=SQUARE,
+        geometry=shapely.geometry.shape(SQUARE),
         tile="007004",
         time=(datetime(2020, 1, 1, tzinfo=UTC), last),
         query={"eo:cloud_cover": {"lt": 50}},
@@ -116,7 +117,7 @@ def test_the_token_is_read_at_the_edge(called, monkeypatch, sent_as):
         (["--query", "eo:cloud_cover < 50"], "--query: cannot be read as JSON"),
         (["--query", "[1]"], "--query: needs a JSON object"),
         (["--intersects", "nowhere.geojson"], "nowhere.geojson: cannot be read"),
-        (["--intersects", "point.geojson"], "needs one polygon or multipolygon"),
+        (["--intersects", "point.geojson"], "needs a polygon or multipolygon"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(called, tmp_path, monkeypatch, arguments, words):

@@ -60,6 +60,23 @@ def wide_views():
         return True
     return False
 
+def overviews():
+    from datacube_ows.loading import DataStacker
+    import datacube
+    fine, coarse = (SimpleNamespace(id=name) for name in ("fine", "coarse"))
+    layer = SimpleNamespace(
+        products=[fine], low_res_products=[coarse], data_manual_merge=False, fuse_func=None
+    )
+    asked = []
+    search = lambda layer, times, geom, products: asked.extend(products) or []
+    layer.ows_index = lambda: SimpleNamespace(ds_search=search)
+    style = SimpleNamespace(product=layer, needed_bands=["red"], flag_products=[])
+    stacker = SimpleNamespace(style=style, resource_limited=True, _layer=layer, _times=[])
+    stacker._geobox, stacker.group_by = SimpleNamespace(extent=None), None
+    datacube.Datacube.group_datasets = staticmethod(lambda *a: None)
+    DataStacker.datasets(stacker)
+    return asked == [fine]
+
 def read_errors():
     from datacube_ows.loading import DataStacker
     return inspect.signature(DataStacker.read_data).parameters["skip_broken"].default is True

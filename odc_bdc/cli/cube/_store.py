@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odc_bdc.errors import InvalidValueError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from odc_bdc.building.store import ImageStore
 
 
 _ROOT = click.option(
@@ -33,18 +29,6 @@ _LAYOUT = click.option(
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--root``; the command gets the `ImageStore` that is there."""
     return _ROOT(_with_store(command))
-
-
-def disk_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--root``; the command gets the `Path` of it, which must be a folder."""
-
-    @wraps(command)
-    def with_root(*given: Any, store: ImageStore, **others: Any) -> Any:
-        if not store.is_local:
-            raise InvalidValueError(f"--root {store.root}: this works with folders only, not on S3")
-        return command(*given, root=store.work, **others)
-
-    return store_option(with_root)
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -72,6 +72,13 @@ def _running_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="With a scene that cannot be read: fail, or make the image without it.",
         ),
         click.option(
+            "--compress",
+            type=click.Choice(["zstd", "deflate"]),
+            default="zstd",
+            show_default=True,
+            help="Of the files: zstd is smaller and quicker, deflate is what old readers know.",
+        ),
+        click.option(
             "--log-json",
             type=click.File("a", encoding="utf-8"),
             metavar="FILE",
@@ -99,6 +106,7 @@ def build(
     shard: str | None,
     retries: int,
     on_error: str,
+    compress: str,
     log_json: TextIO | None,
     dry_run: bool,
 ) -> None:
@@ -119,10 +127,12 @@ def build(
     """
     from odc_bdc.building import build_cube, divide_tasks
     from odc_bdc.building.running import Cluster
+    from odc_bdc.cog import DEFLATE, ZSTD
     from odc_bdc.indexing import add_products
 
     if scheduler and workers > 1:
         raise InvalidValueError("--workers and --scheduler: give one of them")
+    threads = threads or (1 if scheduler else _threads(workers))
     part, runner = _shard(shard), Cluster(scheduler) if scheduler else None
     # What they have to say of a scheduler that is gone is said in one line.
     for name in ("distributed", "distributed.client"):
@@ -137,7 +147,8 @@ def build(
             click.echo(f"no scene of {', '.join(spec.products)} lies in this range", err=True)
         tasks = part.take(tasks) if part else tasks
         if dry_run:
-            _tell_plan(divide_tasks(dc, tasks, store, skip_scenes=skip).waiting, store, count)
+            waiting = divide_tasks(dc, tasks, store, skip_scenes=skip).waiting
+            _tell_plan(waiting, store, count, threads)
             return
         show = _Show(opened, spec.name, log_json)
         add_products(dc, [spec.to_product()])
@@ -147,11 +158,12 @@ def build(
             store,
             now=partial(datetime.now, UTC),
             workers=workers,
-            threads=threads or (1 if scheduler else _threads(workers)),
+            threads=threads,
             runner=runner,
             retries=retries,
             skip_scenes=skip,
-            starting=partial(show.start, store=store, workers=count),
+            compression={"zstd": ZSTD, "deflate": DEFLATE}[compress],
+            starting=partial(show.start, store=store, workers=count, threads=threads),
             progress=show.task,
         )
     _tell(report, spec.name)
@@ -181,13 +193,17 @@ class _Show:
         self._bar: tqdm[Any] | None = None
 
     def start(
-        self, waiting: Sequence[CompositeTask], store: ImageStore, workers: int | None
+        self,
+        waiting: Sequence[CompositeTask],
+        store: ImageStore,
+        workers: int | None,
+        threads: int,
     ) -> None:
         """Say what there is to do; the rate will be that of images that are computed."""
         from tqdm import tqdm
 
         if waiting:
-            _tell_estimate(waiting, store, workers)
+            _tell_estimate(waiting, store, workers, threads)
         bar: tqdm[Any] = tqdm(
             initial=self._done,
             total=self._done + len(waiting),
@@ -214,7 +230,9 @@ class _Show:
             self._bar.update()
 
 
-def _tell_plan(waiting: Sequence[CompositeTask], store: ImageStore, workers: int | None) -> None:
+def _tell_plan(
+    waiting: Sequence[CompositeTask], store: ImageStore, workers: int | None, threads: int
+) -> None:
     """Print what would be built, and what it would take."""
     from odc_bdc.building.estimate import estimate, expected_size
 
@@ -223,19 +241,20 @@ def _tell_plan(waiting: Sequence[CompositeTask], store: ImageStore, workers: int
         told = {"scenes": len(task.scenes), "expected_bytes": expected_size(task)}
         click.echo(json.dumps(line | told))
     if waiting:
-        _tell_estimate(waiting, store, workers)
-    whole = estimate(waiting, workers=workers or 1)
+        _tell_estimate(waiting, store, workers, threads)
+    whole = estimate(waiting, workers=workers or 1, threads=threads)
     click.echo(json.dumps({"status": "dry run", **asdict(whole), "seconds": round(whole.seconds)}))
 
 
 def _tell_estimate(
-    waiting: Sequence[CompositeTask], store: ImageStore, workers: int | None
+    waiting: Sequence[CompositeTask], store: ImageStore, workers: int | None, threads: int
 ) -> None:
     """Say on stderr what the images will take, and if there is too little of it."""
     from odc_bdc.building.estimate import estimate
 
-    whole = estimate(waiting, workers=workers or 1)
-    where = "of one core" if workers is None else f"with --workers {workers}"
+    whole = estimate(waiting, workers=workers or 1, threads=threads)
+    cores = "one core" if threads == 1 else f"{threads} cores"
+    where = f"of {cores}" if workers is None else f"with --workers {workers}"
     disk, memory = f"{_size(whole.size)} of storage", f"{_size(whole.memory)} of memory"
     if store.is_local:
         near = next(path for path in (store.work, *store.work.parents) if path.is_dir())

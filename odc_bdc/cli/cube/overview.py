@@ -7,19 +7,21 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
 from odc_bdc.cli.cube._options import time_option
-from odc_bdc.cli.cube._store import disk_option
+from odc_bdc.cli.cube._store import store_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from datacube import Datacube
 
     from odc_bdc.building.overview import OverviewReport
+    from odc_bdc.building.store import ImageStore
     from odc_bdc.planning import OverviewTask
 
 
@@ -32,14 +34,14 @@ if TYPE_CHECKING:
     required=True,
     help="Size of a pixel, in units of the cube's CRS: a whole multiple of the cube's own.",
 )
-@disk_option
+@store_option
 @home_option
 def overview(
     name: str,
     *,
     time: tuple[datetime, datetime],
     resolution: float,
-    root: Path,
+    store: ImageStore,
     home: Path,
 ) -> None:
     """Make coarse images of all finished tiles at once, for zoomed-out maps.
@@ -59,7 +61,7 @@ def overview(
     factor = overview_factor(cube, resolution)
     with opened_index(home) as dc:
         tasks = plan_overviews(dc, cube, time[0].date(), time[1].date(), factor)
-        report = _build(dc, tasks, root)
+        report = _build(dc, tasks, store)
     for failure in report.failed:
         click.echo(json.dumps({"status": "failed", **asdict(failure)}))
     summary = {**asdict(report), "failed": len(report.failed)}
@@ -68,7 +70,7 @@ def overview(
         sys.exit(1)
 
 
-def _build(dc: Datacube, tasks: list[OverviewTask], root: Path) -> OverviewReport:
+def _build(dc: Datacube, tasks: list[OverviewTask], store: ImageStore) -> OverviewReport:
     from odc_bdc.building.overview import OverviewReport, build_overviews
     from odc_bdc.indexing import add_products
     from odc_bdc.planning import overview_product
@@ -79,5 +81,5 @@ def _build(dc: Datacube, tasks: list[OverviewTask], root: Path) -> OverviewRepor
     add_products(dc, [overview_product(tasks[0].cube, tasks[0].factor)])
     with click.progressbar(length=len(tasks), label=tasks[0].product, file=sys.stderr) as bar:
         return build_overviews(
-            dc, tasks, root, now=partial(datetime.now, UTC), progress=lambda _: bar.update(1)
+            dc, tasks, store, now=partial(datetime.now, UTC), progress=lambda _: bar.update(1)
         )

@@ -6,18 +6,20 @@ import json
 import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
-from odc_bdc.cli.cube._store import disk_option
+from odc_bdc.cli.cube._store import store_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from datacube import Datacube
 
     from odc_bdc.building.pruning import Leftover
+    from odc_bdc.building.store import ImageStore
 
 
 @click.command()
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
     "at least an hour, for a builder may be about to index them.",
 )
 @click.option("--yes", is_flag=True, help="Do it; without this nothing is changed.")
-@disk_option
+@store_option
 @home_option
-def prune(name: str, *, days: float, yes: bool, root: Path, home: Path) -> None:
+def prune(name: str, *, days: float, yes: bool, store: ImageStore, home: Path) -> None:
     """Take away what nobody needs of a cube and its overview; say so first.
 
     \b
     version  an archived dataset and its folder
     lost     a dataset whose files are gone
     orphan   a folder of which the index has no dataset
-    partial  what a builder left below --root that was killed
+    partial  what a builder left below --root that was killed, or of its upload to S3
     failure  the record of an image that has been built since
 
     Without --yes it only says what would go, a JSON line each. What lies outside of --root stays,
@@ -59,16 +61,16 @@ def prune(name: str, *, days: float, yes: bool, root: Path, home: Path) -> None:
     from odc_bdc.errors import InvalidValueError
     from odc_bdc.planning import overview_name
 
-    cube, place = find_cube(name), root
+    cube = find_cube(name)
     with opened_index(home) as dc:
         products = [overview_name(cube.name), cube.name]
         known = [p for p in products if dc.index.products.get_by_name(p) is not None]
         if cube.name not in known:
             raise InvalidValueError(f"the index has no cube {cube.name}: there is nothing to prune")
         found = find_leftovers(
-            dc, known, place, now=datetime.now(UTC), older_than=timedelta(days=days)
+            dc, known, store, now=datetime.now(UTC), older_than=timedelta(days=days)
         )
-        failed = [one for one in found if not _done(dc, place, one, yes=yes)]
+        failed = [one for one in found if not _done(dc, store, one, yes=yes)]
     gone = [one for one in found if one not in failed and not one.kept]
     summary = {
         "status": "done" if yes else "dry run",
@@ -85,7 +87,7 @@ def prune(name: str, *, days: float, yes: bool, root: Path, home: Path) -> None:
         sys.exit(1)
 
 
-def _done(dc: Datacube, root: Path, one: Leftover, *, yes: bool) -> bool:
+def _done(dc: Datacube, store: ImageStore, one: Leftover, *, yes: bool) -> bool:
     """Take a leftover away, if it may be; tell what came of it."""
     from odc_bdc.building.pruning import remove_leftover
     from odc_bdc.errors import SceneError
@@ -97,7 +99,7 @@ def _done(dc: Datacube, root: Path, one: Leftover, *, yes: bool) -> bool:
         status = "would go"
     else:
         try:
-            remove_leftover(dc, root, one)
+            remove_leftover(dc, store, one)
             status = "removed"
         except SceneError as e:
             status, line["error"] = "failed", str(e)

@@ -19,6 +19,7 @@ PARAMETER = "access_token"
 _SHORTEST = 8
 _PARAMETER = re.compile(rf"(?<=[?&])(?:{PARAMETER}|{HEADER})=[^&#\s\"']*&?", re.IGNORECASE)
 _DANGLING = re.compile(r"[?&](?=#|\s|$)")
+_QUERY = re.compile(r"\?[^\s\"'?]*=[^\s\"']*")
 _HINT = re.compile(rf"{PARAMETER}|{HEADER}", re.IGNORECASE)
 
 
@@ -73,10 +74,17 @@ class AccessToken:
 
 
 class Discretion(logging.Filter):
-    """Hides a token, and any that an address holds; as a filter of logs in their records too."""
+    """Hides a token, and any that an address holds; as a filter of logs in their records too.
 
-    def __init__(self, token: AccessToken | None) -> None:
+    Parameters
+    ----------
+    queries
+        Hide all that follows the path of an address, which may be a signature.
+    """
+
+    def __init__(self, token: AccessToken | None, *, queries: bool = False) -> None:
         super().__init__()
+        self._queries = queries
         value = token.value if token else ""
         spellings = {value, quote(value), quote(value, safe=""), quote_plus(value)} - {""}
         # Hexadecimal digits of escapes may be of either case.
@@ -120,4 +128,4 @@ class Discretion(logging.Filter):
         if "=" in text and _HINT.search(text):
             without = _PARAMETER.sub("", text)
             text = _DANGLING.sub("", without) if without != text else text
-        return text
+        return _QUERY.sub("", text) if self._queries else text

@@ -157,6 +157,8 @@ class Web:
         What to do about an answer of 401 or 403 where no token was sent.
     connections
         To one host that are kept open.
+    signed
+        Addresses may hold signatures, which are kept out of all logs.
     """
 
     def __init__(
@@ -167,13 +169,14 @@ class Web:
         *,
         advice: str = f"the server wants an access token; set {TOKEN_VARIABLE}",
         connections: int = 10,
+        signed: bool = False,
     ) -> None:
         self._origin = origin(address)
         self._token = token
         self._patience = patience
         self._advice = advice
         self._answered = False
-        self.discretion = Discretion(token)
+        self.discretion = Discretion(token, queries=signed)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"odc_bdc/{__version__}"
         for scheme in ("http://", "https://"):
@@ -266,10 +269,13 @@ class Web:
         first, last, size = (int(number) for number in told.groups())
         until = time.monotonic() + _SLOW * self._patience.timeout
         content = bytearray()
-        for piece in response.iter_content(1 << 18):
+        # As it comes: to wait for more would be to wait for a server that drips.
+        while piece := response.raw.read1(1 << 18):
             content += piece
             if time.monotonic() > until:
                 raise _Again(Failed("the answer comes too slowly"))
+        if len(content) < last + 1 - first:
+            raise _Again(Failed("the connection was dropped", passing=True))
         if first != start or len(content) != last + 1 - first:
             raise _Again(Failed("the answer is another part than was asked for", passing=True))
         mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
