@@ -200,6 +200,11 @@ class SourceReader:
         while self._open:
             self._open.popitem()[1].close()
 
+    @property
+    def files_open(self) -> int:
+        """How many files it keeps open."""
+        return len(self._open)
+
     def read(
         self,
         source: BandSource,

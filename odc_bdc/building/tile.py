@@ -323,6 +323,11 @@ class Worker:
         """Bytes of the room that it keeps for the next window."""
         return sum(array.nbytes for array in self._room.values())
 
+    @property
+    def files_open(self) -> int:
+        """How many files it keeps open."""
+        return self._files.files_open
+
     def count_clear(self, window: Window, positions: Sequence[int]) -> list[int]:
         """Count the pixels that the quality of some observations calls clear."""
         passes = self._tile.passes

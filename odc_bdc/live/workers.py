@@ -23,9 +23,9 @@ CACHE_BYTES = 256_000_000
 _IDLE_BYTES = 128_000_000
 """What workers may hold that wait for the next block."""
 
-_IDLE = 4
+_IDLE = 16
 
-FILES_PER_WORKER = OPEN_FILES // _IDLE
+FILES_PER_WORKER = OPEN_FILES // 2
 """Files that a worker keeps open, where it needs GDAL to read them."""
 
 
@@ -57,10 +57,14 @@ class IdleWorkers:
         gone = []
         with self._lock:
             self._workers[worker] = tile
-            while len(self._workers) > _IDLE or self.bytes_held > _IDLE_BYTES:
+            while self._is_too_much():
                 gone.append(self._workers.popitem(last=False)[0])
         for old in gone:
             old.close()
+
+    def _is_too_much(self) -> bool:
+        files = sum(worker.files_open for worker in self._workers)
+        return len(self) > _IDLE or self.bytes_held > _IDLE_BYTES or files > OPEN_FILES
 
 
 class ProcessState:
