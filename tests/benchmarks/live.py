@@ -182,15 +182,8 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
             # The first requests of all open files.
             found[what, count] = [float(np.median(s[2:])) for s in spent.values()]
     worker.stop()
-    for number, count in enumerate(COUNTS if starts else ()):
-        months = {"live": number + 1, "built": number + 1 + len(COUNTS)}
-        spent = {kind: [] for kind in months}
-        for place in (places(cube) * starts)[:starts]:
-            for kind, month in months.items():
-                fresh = Worker("ours", environ)
-                spent[kind].append(asked(fresh, request(cube, place, month)))
-                fresh.stop()
-        found["new process", count] = [float(np.median(s)) for s in spent.values()]
+    if starts:
+        found |= first_requests(environ, cube, starts)
     head = f"{'live ms':>10}{'built ms':>10}{'ratio':>8}{'at most':>9}"
     print(f"{'tile of 256 x 256, 3 bands':28}{head}")
     for what, limits in TARGETS.items():
@@ -200,6 +193,21 @@ def report_services(environ: dict[str, str], cube, starts: int) -> None:
             live, built = found[what, count]
             line = f"{live * 1000:>10.1f}{built * 1000:>10.1f}{live / built:>8.2f}{limit:>9}"
             print(f"{f'{what}, {count} scenes':28}{line}")
+
+
+def first_requests(environ: dict[str, str], cube, starts: int) -> dict:
+    """Give seconds of the first request of new processes, of the live and of the built image."""
+    found = {}
+    for number, count in enumerate(COUNTS):
+        months = {"live": number + 1, "built": number + 1 + len(COUNTS)}
+        spent = {kind: [] for kind in months}
+        for place in (places(cube) * starts)[:starts]:
+            for kind, month in months.items():
+                fresh = Worker("ours", environ)
+                spent[kind].append(asked(fresh, request(cube, place, month)))
+                fresh.stop()
+        found["new process", count] = [float(np.median(s)) for s in spent.values()]
+    return found
 
 
 def asked(worker: Worker, url: str) -> float:
