@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import flask
 from datacube import Datacube
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from odc_bdc.errors import OdcBdcError, first_line
+from odc_bdc.indexing.known import LIVE_FORMAT
+from odc_bdc.ows.caching import MAX_AGE
 from odc_bdc.ows.exceptions import INVALID, Refusal, Unavailable
 from odc_bdc.ows.guard import internal_error
 
@@ -44,10 +48,14 @@ def read_or_fail(load: Callable[..., xr.Dataset], *args: Any, **kwargs: Any) -> 
     UnreadableDataError
         If a file cannot be read; the log names the datasets whose files cannot.
     """
+    datasets = args[1] if len(args) > 1 else kwargs["datasets"]
+    if any(d.format == LIVE_FORMAT for group in datasets.values for d in group):
+        # A scene may be replaced in place, of which the index knows nothing: servers, which keep
+        # images under what the index says, must not keep this one.
+        flask.after_this_request(_for_the_client_only)
     try:
         return load(*args, **{**kwargs, "skip_broken": False})
     except Exception as e:
-        datasets = args[1] if len(args) > 1 else kwargs["datasets"]
         if live := next((c for c in causes(e) if isinstance(c, OdcBdcError)), None):
             # It names the file. To try each dataset by itself would keep everybody waiting for a
             # server of scenes that does not answer.
@@ -57,6 +65,12 @@ def read_or_fail(load: Callable[..., xr.Dataset], *args: Any, **kwargs: Any) -> 
         for scene, reason in _unreadable(load, datasets, args, kwargs):
             _LOG.error("cannot read dataset %s (%s): %s", scene.id, scene.uri, reason)
         raise UnreadableDataError(str(e)) from e
+
+
+def _for_the_client_only(response: flask.Response) -> flask.Response:
+    if response.status_code == HTTPStatus.OK:
+        response.headers["Cache-Control"] = f"private, max-age={MAX_AGE}"
+    return response
 
 
 def _unreadable(

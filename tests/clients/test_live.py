@@ -64,9 +64,9 @@ def place(tmp_path_factory):
             assert declare_cube(dc, tasks, store, now=CLOCK).failed == []
             update_ranges(dc)
             log = home / "ows.log"
-            with start_server(
-                index, port=0, workers=1, log=log, environ=dict(os.environ)
-            ) as server:
+            # Images are kept, as where services are run; none of live ones, for scenes change.
+            environ = {**os.environ, "ODC_BDC_OWS_CACHE": str(home / "cache")}
+            with start_server(index, port=0, workers=1, log=log, environ=environ) as server:
                 yield SimpleNamespace(dc=dc, tasks=tasks, store=store, server=server, home=home)
     finally:
         database.delete(home)
@@ -241,8 +241,9 @@ def test_a_scene_that_cannot_be_read_fails_what_is_made_of_it(place, ask, how):
 
 
 def test_a_scene_that_is_replaced_under_the_server_is_shown(place, ask):
-    query = requests(place)["coverage"]
-    before = bands(ask("wcs", query).body)
+    asked = requests(place)
+    query, shown = asked["coverage"], asked["map"]
+    before, image = bands(ask("wcs", query).body), ask("wms", shown).body
     task = place.tasks[0]
     path = file_of(place, "BAND15")
     kept = path.with_suffix(".kept")
@@ -256,6 +257,7 @@ def test_a_scene_that_is_replaced_under_the_server_is_shown(place, ask):
         time.sleep(1.2)
         after = bands(ask("wcs", query).body)
         data = loaded(place)
+        assert ask("wms", shown).body != image
         changed = {n for n in before if not np.array_equal(before[n], after[n])}
         assert {"BAND15"} <= changed
         for name, band in after.items():
@@ -265,6 +267,7 @@ def test_a_scene_that_is_replaced_under_the_server_is_shown(place, ask):
     time.sleep(1.2)
     again = bands(ask("wcs", query).body)
     assert all(np.array_equal(again[n], before[n]) for n in before)
+    assert ask("wms", shown).body == image
 
 
 def test_layers_without_a_reader_are_told_at_the_start(place, monkeypatch):
