@@ -24,6 +24,7 @@ from datacube.model import Product
 
 from odc_bdc.cli import main
 from odc_bdc.cube import CubeSpec, shipped_cubes
+from odc_bdc.files import Access
 from odc_bdc.function import ENTRY_POINTS
 from odc_bdc.grid import Grid
 from odc_bdc.indexing import IngestRecipe, shipped_recipes
@@ -170,7 +171,7 @@ def test_the_command_line_page_has_every_command_and_option():
 
 def test_named_make_targets_and_variables_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     variables = set(re.findall(r"^([A-Z_]+) [?:]=", makefile, re.MULTILINE))
     shown = [words for _, words in shell_lines() if words[0] == "make"]
     named = [text.split() for page in PAGES for text in inline(page) if text.startswith("make ")]
@@ -259,10 +260,13 @@ def test_documents_that_are_shown_are_valid(tmp_path):
             elif "tile_size" in doc:
                 assert Grid.from_dict(doc, where=page).tile_size
                 kinds.append("grid")
+            elif all(key.startswith("https://") for key in doc):
+                assert Access.from_dict(doc, where=page)
+                kinds.append("access")
             else:
                 Product.validate(doc)
                 kinds.append("product")
-    assert sorted(kinds) == ["cube", "grid", "product", "recipe", "recipe"]
+    assert sorted(kinds) == ["access", "cube", "grid", "product", "recipe", "recipe"]
 
 
 def test_the_table_of_recipes_is_complete():
@@ -318,8 +322,14 @@ def test_named_variables_are_read_by_the_code():
         for path in (ROOT / top).rglob("*.py")
     )
     named = {name for text in PAGES.values() for name in re.findall(r"\bODC_BDC_\w+", text)}
+    # Those of rules of access are the reader's to choose.
+    own = {
+        rule.token
+        for _, text in blocks("docs/howto/remote-scenes.md", "yaml")
+        for rule in Access.from_dict(yaml.safe_load(text)).rules
+    }
     assert named
-    assert not {name for name in named if name not in code}
+    assert not {name for name in named - own if name not in code}
 
 
 def test_the_page_on_cubes_shows_what_the_command_prints(tmp_path, monkeypatch):
