@@ -136,26 +136,29 @@ def overhead(indexes: Indexes, folder: Path, items: int) -> None:
             print(f"  {'plan and index, at most':44} {plan + worst:8.1f}   (50 allowed)")
 
 
-def growth(indexes: Indexes, folder: Path, size: int) -> None:
-    """Print the time of building by workers, and how good the estimate is."""
-    make_scenes(folder / "scenes", size=size, start=date(2019, 12, 1), end=date(2019, 12, 31))
+def growth(indexes: Indexes, folder: Path, size: int, picture: Path | None) -> None:
+    """Print the time of building by images and workers, and how good the estimate is."""
+    make_scenes(folder / "scenes", size=size, start=date(2019, 12, 1), end=date(2020, 2, 29))
     cube = find_cube(CUBE).patch(extent=demo_extent(size))
     with indexes.opened("postgis") as dc:
         add_products(dc, [product_document(PRODUCT), cube.to_product()])
         index_collection(dc, RECIPE, [folder / "scenes"])
-        tasks = plan_cube(dc, cube, date(2019, 12, 3), date(2019, 12, 31))
-        print(f"\n{len(tasks)} images of {size} x {size} pixels")
+        tasks = plan_cube(dc, cube, date(2019, 12, 3), date(2020, 2, 29))
+        print(f"\nimages of {size} x {size} pixels")
         build_cube(dc, tasks[:1], folder / "warm", now=CLOCK)  # compiles
-        first = None
+        counts = sorted({len(tasks) // 4, len(tasks) // 2, len(tasks)})
+        found: dict[int, list[float]] = {}
         for workers in (1, 2):
-            root = folder / f"workers_{workers}"
-            runner = Processes(workers)
-            begun = time.perf_counter()
-            report = build_cube(dc, tasks, root, now=CLOCK, runner=runner)
-            spent = time.perf_counter() - begun
-            assert report.computed == len(tasks)
-            first = first or spent
-            print(f"  {f'--workers {workers}':44} {spent:8.1f} s {first / spent:6.2f} x as quick")
+            found[workers] = []
+            for count in counts:
+                root = folder / f"workers_{workers}_{count}"
+                begun = time.perf_counter()
+                report = build_cube(dc, tasks[:count], root, now=CLOCK, runner=Processes(workers))
+                found[workers].append(time.perf_counter() - begun)
+                assert report.computed == count
+                dc.index.datasets.purge([t.id for t in tasks], allow_delete_active=True)
+            each = ", ".join(f"{n}: {s:.1f}" for n, s in zip(counts, found[workers], strict=True))
+            print(f"  {f'--workers {workers}; seconds by images':44} {each}")
         begun = time.perf_counter()
         report = build_cube(dc, tasks, folder / "here", now=CLOCK, runner=Here())
         spent, told = time.perf_counter() - begun, estimate(tasks)
@@ -163,6 +166,28 @@ def growth(indexes: Indexes, folder: Path, size: int) -> None:
         print(f"  {'in this process':44} {spent:8.1f} s")
         print(f"  {'time and storage, as shares of the estimate':44}", end=" ")
         print(f"{spent / told.seconds:8.2f} {written:6.2f}")
+    if picture:
+        draw(counts, found, size, picture)
+
+
+def draw(counts: Sequence[int], found: dict[int, list[float]], size: int, path: Path) -> None:
+    """Draw time against images, for each number of workers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2), dpi=110, layout="constrained")
+    ax = figure.subplots()
+    for workers, seconds in found.items():
+        ax.plot(counts, seconds, marker="o", label=f"{workers} worker{'s' * (workers > 1)}")
+    ax.set(
+        xlabel=f"tiles and periods ({size} x {size} pixels)",
+        ylabel="seconds, with indexing",
+        xlim=(0, None),
+        ylim=(0, None),
+    )
+    ax.legend()
+    ax.grid(alpha=0.3)
+    figure.savefig(path)
+    print(path)
 
 
 def main() -> None:
@@ -170,6 +195,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--only", choices=["overhead", "growth"])
+    parser.add_argument("--picture", type=Path, help="PNG file of the growth to draw")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="odc_bdc-bench-") as name:
         folder = Path(name)
@@ -177,8 +204,10 @@ def main() -> None:
         (home := folder / "home").mkdir()
         indexes = Indexes(home)
         try:
-            overhead(indexes, folder, given.items)
-            growth(indexes, folder, given.size)
+            if given.only != "growth":
+                overhead(indexes, folder, given.items)
+            if given.only != "overhead":
+                growth(indexes, folder, given.size, given.picture)
         finally:
             database.delete(home)
 

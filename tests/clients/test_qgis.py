@@ -17,7 +17,7 @@ from answers import pixels
 from odc.geo.geobox import GeoBox
 from small_index import STK
 
-from odc_bdc.grid import BDC_CRS
+from odc_bdc.grid.crs import BDC_PROJ
 
 pytestmark = pytest.mark.integration
 
@@ -132,7 +132,7 @@ WORLD = 20037508.3427892480
 TILES = (
     Tile("WholeWorld_WebMercator", "EPSG:3857", (-WORLD, WORLD), 2 * WORLD / 2**11, 11, 1091, 770),
     Tile("WorldCRS84Quad", "OGC:CRS84", (-180, 90), 180 / 2**10, 10, 579, 770),
-    Tile("BDC_Albers", BDC_CRS.proj.to_proj4(), (-1570304, 16147904), 64 * 256, 10, 374, 462),
+    Tile("BDC_Albers", BDC_PROJ, (-1570304, 16147904), 64 * 256, 10, 374, 462),
 )
 
 

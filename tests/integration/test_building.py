@@ -247,7 +247,7 @@ def test_gaps_are_looked_at_once(scenes, tmp_path, function):
     task, store = task_of(cube_of(function), scenes), EfficacyStore.below(tmp_path)
     wanted = composed(task)
     first = composite_windows(task, drop, store=store)
-    known = [store.get(kept.observation_key(task.cube, task.geobox, g)) for g in task.observations]
+    known = known_of(task, store)
     assert any(packed for k in known for packed in k.gaps.values())
     again = composite_windows(task, drop, store=store)
     assert again.blocks_read <= first.blocks_read
@@ -286,17 +286,20 @@ def test_only_whole_cells_are_learned_and_no_large_gaps():
     assert not known.gaps_in((slice(0, 9), slice(kept.CELL, kept.CELL + 9))).any()
 
 
+def known_of(task, store):
+    """Give what a store knows of the observations of a task."""
+    stamps = Versions(scene_files()).known([b.href for s in task.scenes for _, b in s.sources])
+    keys = [kept.observation_key(task.cube, task.geobox, g, stamps) for g in task.observations]
+    return [store.get(key) for key in keys]
+
+
 class TestStore:
     @pytest.fixture
     def task(self, tmp_path):
         return half_clear(tmp_path, 3, function="LCF")
 
     def known(self, task, root):
-        store = EfficacyStore.below(root)
-        hrefs = [b.href for s in task.scenes for _, b in s.sources]
-        stamps = Versions(scene_files()).known(hrefs)
-        keys = [kept.observation_key(task.cube, task.geobox, g, stamps) for g in task.observations]
-        return [store.get(key) for key in keys]
+        return known_of(task, EfficacyStore.below(root))
 
     def test_efficacy_is_that_of_the_whole_tile(self, task, tmp_path):
         composite_tile(task, store=EfficacyStore.below(tmp_path))

@@ -412,11 +412,8 @@ def test_check_finds_recipes_and_scenes_that_are_gone(clean, tmp_path):
     assert {i.start for i in declared_images(clean, CUBE, time=(first, first))} == {first}
 
 
-def test_declared_in_a_bucket(clean, s3, tmp_path):
-    import s3fs
-
-    s3fs.S3FileSystem().mkdir("live")
-    store = ImageStore.open("s3://live/cubes", work=tmp_path)
+def test_declared_in_a_bucket(clean, bucket, tmp_path):
+    store = ImageStore.open(bucket[0], work=tmp_path)
     declare(clean, store)
     for dataset in visible(clean).values():
         (path,) = {m["path"] for m in dataset.metadata_doc["measurements"].values()}
