@@ -17,10 +17,15 @@ from odc_bdc.building.tile import count_clear
 from odc_bdc.building.work import Fault, fault_of, with_readable
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing import MadeDocument, add_documents, archive
-from odc_bdc.indexing.documents import document_text
 from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.known import KnownImage, known_images
-from odc_bdc.live.documents import LiveDocuments, LiveTerms, QualityStamps, live_documents
+from odc_bdc.live.documents import (
+    LiveDocuments,
+    LiveTerms,
+    QualityStamps,
+    live_documents,
+    live_text,
+)
 from odc_bdc.live.recipe import Unreadable
 from odc_bdc.naming import cube_item_id
 from odc_bdc.planning import Plan, expected_clear
@@ -433,7 +438,7 @@ class _Declaring:
         storage = self._terms.storage
         texts = {
             documents.recipe_name: documents.recipe,
-            documents.document_name: document_text(documents.document),
+            documents.document_name: live_text(documents),
         }
         folder.mkdir()
         for name, text in texts.items():

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,7 +19,7 @@ from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.building.work import remarks
 from odc_bdc.files import Access, Versions, scene_files
 from odc_bdc.indexing import RasterFile, dataset_document
-from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, document_text
 from odc_bdc.indexing.known import FINGERPRINT, LIVE_FORMAT, PLANNED
 from odc_bdc.live.recipe import (
     RECIPE_SUFFIX,
@@ -197,6 +197,36 @@ def live_documents(
         recipe,
         document,
     )
+
+
+def live_text(documents: LiveDocuments) -> str:
+    """Give the text of an image's EO3 document: `document_text`, but what is alike is kept."""
+    document = dict(documents.document)
+    # Each part must hold a list or mapping: one of nothing else would be written on one line.
+    parts: list[dict[str, Any]] = [{}]
+    for key, value in document.items():
+        parts[-1][key] = value
+        if isinstance(value, dict | list):
+            parts.append({})
+    name = documents.recipe_name
+    texts = []
+    for part in filter(None, parts):
+        if "measurements" in part:
+            # As long as the name, so that lines are broken at the same places.
+            other = "x" * len(name)
+            told = {key: {**value, "path": other} for key, value in part["measurements"].items()}
+            texts.append(_kept_text(orjson.dumps({**part, "measurements": told})))
+            texts[-1] = texts[-1].replace(f"path: {other}", f"path: {name}")
+        elif "geometry" in part or "grids" in part:
+            texts.append(_kept_text(orjson.dumps(part)))
+        else:
+            texts.append(document_text(part))
+    return "".join(texts)
+
+
+@lru_cache(maxsize=64)  # images come sorted by tile
+def _kept_text(part: bytes) -> str:
+    return document_text(orjson.loads(part))
 
 
 class QualityStamps:

@@ -329,17 +329,21 @@ def _scene_document(scene: SceneRef) -> dict[str, Any]:
 
 
 def _band_document(source: BandSource) -> dict[str, Any]:
-    known = source.encoding
+    return {"href": source.href, **_stored(source.encoding, source.band)}
+
+
+@lru_cache(maxsize=256)  # those of a product's scenes are alike
+def _stored(known: Encoding, band: int) -> dict[str, Any]:
     nodata: Any = known.nodata
     if nodata is not None and math.isnan(nodata):
         nodata = "NaN"
     optional = {
-        "band": None if source.band == 1 else source.band,
+        "band": None if band == 1 else band,
         "nodata": nodata,
         "scale": known.scale,
         "offset": known.offset,
     }
-    doc: dict[str, Any] = {"href": source.href, "dtype": known.dtype}
+    doc: dict[str, Any] = {"dtype": known.dtype}
     return doc | {key: value for key, value in optional.items() if value is not None}
 
 

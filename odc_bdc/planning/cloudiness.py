@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import shapely
 
 from odc_bdc.indexing.faults import database_refusals
@@ -40,6 +39,32 @@ def expected_clear(dc: Datacube, tasks: Sequence[CompositeTask]) -> list[tuple[i
     DatabaseError
         If the index cannot be read.
     """
+    planned = [[s.id in task.clear_shares for s in task.scenes] for task in tasks]
+    unknown = [task for task, known in zip(tasks, planned, strict=True) if not all(known)]
+    asked = iter(_asked(dc, unknown))
+    return [
+        _of_task(task, task.clear_shares if all(known) else next(asked))
+        for task, known in zip(tasks, planned, strict=True)
+    ]
+
+
+def cloud_cover(document: Mapping[str, Any]) -> float | None:
+    """Give the clouds of a scene in per cent, as its document tells; None if it does not."""
+    try:
+        return float(document["properties"]["eo:cloud_cover"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def clear_share(covered: float, clouds: float | None) -> float | None:
+    """Give the share of a tile to be expected clear, by what a scene covers and its clouds (%)."""
+    return None if clouds is None else covered * (1 - clouds / 100)
+
+
+def _asked(dc: Datacube, tasks: Sequence[CompositeTask]) -> list[Mapping[uuid.UUID, float | None]]:
+    """Ask the index for the clear shares of some tasks, which nobody has looked for."""
+    if not tasks:
+        return []
     seen = seen_scenes(dc, {scene.id for task in tasks for scene in task.scenes})
     places = dict(zip(seen, _footprints(seen), strict=True))
     covers = {i: one.cloud_cover for i, one in seen.items()}
@@ -49,7 +74,7 @@ def expected_clear(dc: Datacube, tasks: Sequence[CompositeTask]) -> list[tuple[i
         if str(crs) not in areas:
             projected = areas_in(crs, list(places.values()))
             areas[str(crs)] = dict(zip(places, projected, strict=True))
-    return [_of_task(task, areas[str(task.cube.grid.odc_crs)], covers) for task in tasks]
+    return [_shares(task, areas[str(task.cube.grid.odc_crs)], covers) for task in tasks]
 
 
 def _footprints(seen: Mapping[uuid.UUID, SeenScene]) -> list[Footprint]:
@@ -66,21 +91,30 @@ def _footprints(seen: Mapping[uuid.UUID, SeenScene]) -> list[Footprint]:
     return found
 
 
-def _of_task(
+def _shares(
     task: CompositeTask,
     areas: Mapping[uuid.UUID, shapely.Geometry],
     covers: Mapping[uuid.UUID, float | None],
-) -> tuple[int | None, ...]:
-    rows, columns = task.geobox.shape
+) -> dict[uuid.UUID, float | None]:
     tile = shapely.box(*task.geobox.boundingbox.bbox)
     # A scene may have left the index since it was planned.
     found_areas = [areas.get(scene.id) for scene in task.scenes]
     shared = shapely.area(shapely.intersection(found_areas, tile))
-    shares = dict(zip((s.id for s in task.scenes), shared / tile.area, strict=True))
+    shares = (shared / tile.area).tolist()
+    return {
+        scene.id: clear_share(share, covers.get(scene.id))
+        for scene, share in zip(task.scenes, shares, strict=True)
+    }
+
+
+def _of_task(
+    task: CompositeTask, shares: Mapping[uuid.UUID, float | None]
+) -> tuple[int | None, ...]:
+    rows, columns = task.geobox.shape
     found: list[int | None] = []
     for group in task.observations:
-        told = [(shares[s.id], covers.get(s.id)) for s in group]
-        clear = [share * (1 - cover / 100) for share, cover in told if cover is not None]
+        told = [shares[scene.id] for scene in group]
+        clear = [share for share in told if share is not None]
         whole = len(clear) == len(told)
-        found.append(round(float(np.clip(sum(clear), 0, 1)) * rows * columns) if whole else None)
+        found.append(round(min(max(sum(clear), 0.0), 1.0) * rows * columns) if whole else None)
     return tuple(found)

@@ -68,7 +68,7 @@ def areas_in(crs: CRS, given: Sequence[Footprint]) -> npt.NDArray[np.object_]:
 
 def tiles_with_scenes(
     cube: CubeSpec, tiles: Sequence[str], areas: npt.NDArray[np.object_]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """Give pairs of a scene and a tile that share at least half a pixel.
 
     Parameters
@@ -81,15 +81,18 @@ def tiles_with_scenes(
     Returns
     -------
     tuple
-        Number of the scene and number of the tile of each pair, sorted by tile and scene.
+        Number of the scene, number of the tile and share of the tile that the scene covers (0 to
+        1) of each pair, sorted by tile and scene.
     """
     boxes = np.array([_box(cube, tile) for tile in tiles], dtype=object)
     tile, scene = shapely.STRtree(areas).query(boxes, predicate="intersects")
     px, py = cube.grid.pixel_size(cube.resolution)
     shared = shapely.area(shapely.intersection(areas[scene], boxes[tile]))
-    scene, tile = scene[shared > px * py / 2], tile[shared > px * py / 2]
+    enough = shared > px * py / 2
+    scene, tile = scene[enough], tile[enough]
+    shared = shared[enough] / shapely.area(boxes)[tile]
     order = np.lexsort((scene, tile))
-    return scene[order], tile[order]
+    return scene[order], tile[order], shared[order]
 
 
 def tiles_near(cube: CubeSpec, areas: npt.NDArray[np.object_]) -> list[str]:

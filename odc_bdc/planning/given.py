@@ -106,7 +106,7 @@ def plan_scenes(
     names = tiles_near(cube, areas) if tiles is None else sorted(set(tiles))
     wanted = set(cube.timeline.covering(*time)) if time else None
     members: dict[tuple[str, Period], list[SceneRef]] = {}
-    for i, j in zip(*(n.tolist() for n in tiles_with_scenes(cube, names, areas)), strict=True):
+    for i, j, _ in zip(*(n.tolist() for n in tiles_with_scenes(cube, names, areas)), strict=True):
         scene = ordered[i].scene
         period = cube.timeline.period_of(scene.datetime.date())
         if period is not None and (wanted is None or period in wanted):

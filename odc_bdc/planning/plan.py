@@ -13,6 +13,7 @@ from odc_bdc.errors import InvalidValueError
 from odc_bdc.files import Access
 from odc_bdc.indexing.spatial import find_near, union
 from odc_bdc.naming import cube_item_id
+from odc_bdc.planning.cloudiness import clear_share, cloud_cover
 from odc_bdc.planning.footprints import (
     Footprint,
     areas_in,
@@ -166,10 +167,10 @@ class _Survey:
                 f"the index has no product {names}, the source of cube {cube.name}; add it with "
                 f"`odc-bdc product add {names}` and index its scenes with `odc-bdc index`"
             )
-        scenes, areas = self._scenes(tiles)
+        scenes, covers, areas = self._scenes(tiles)
         self._tiles = tiles_near(cube, areas) if tiles is None else sorted(set(tiles))
         self._found = Counter((s.product, self._period(s.datetime)) for s in scenes)
-        self._members = self._by_tile_and_period(scenes, areas)
+        self._members = self._by_tile_and_period(scenes, covers, areas)
         if tiles is None:
             used = {tile for tile, _ in self._members}
             self._tiles = [tile for tile in self._tiles if tile in used]
@@ -177,8 +178,15 @@ class _Survey:
     @property
     def tasks(self) -> tuple[CompositeTask, ...]:
         return tuple(
-            CompositeTask(self._cube, tile, period, tuple(scenes), self._access)
-            for (tile, period), scenes in sorted(self._members.items(), key=lambda kv: kv[0])
+            CompositeTask(
+                self._cube,
+                tile,
+                period,
+                tuple(scene for scene, _ in members),
+                self._access,
+                {scene.id: clear for scene, clear in members},
+            )
+            for (tile, period), members in sorted(self._members.items(), key=lambda kv: kv[0])
         )
 
     def empty(self) -> Iterable[EmptyPeriod]:
@@ -194,12 +202,16 @@ class _Survey:
 
     def _scenes(
         self, tiles: Sequence[str] | None
-    ) -> tuple[list[SceneRef], npt.NDArray[np.object_]]:
-        """Find the scenes that begin in one of the periods, sorted, and where they lie."""
+    ) -> tuple[list[SceneRef], list[float | None], npt.NDArray[np.object_]]:
+        """Find the scenes that begin in one of the periods, sorted, and where they lie.
+
+        The clouds are per cent of each scene, None where it does not tell.
+        """
         cube = self._cube
         area = None if tiles is None else _area(cube, tiles)
         time = (self.periods[0].start_datetime, self.periods[-1].end_datetime)
         scenes: list[SceneRef] = []
+        covers: list[float | None] = []
         places: list[Footprint] = []
         for source in cube.sources:
             if source.product in self._lacking:
@@ -209,24 +221,29 @@ class _Survey:
             for dataset in find_near(self._dc, source.product, area, time=time, **where):
                 if self._period(begin(dataset)) is not None:
                     scenes.append(scene_ref(dataset, cube, source, encodings))
+                    covers.append(cloud_cover(dataset.metadata_doc))
                     places.append(footprint(dataset.metadata_doc))
         areas = areas_in(cube.grid.odc_crs, places)
         order = sorted(range(len(scenes)), key=lambda i: time_and_name(scenes[i]))
-        return [scenes[i] for i in order], areas[order]
+        return [scenes[i] for i in order], [covers[i] for i in order], areas[order]
 
     def _encodings(self, source: Source) -> dict[str, Encoding]:
         product = self._dc.index.products.get_by_name_unsafe(source.product).definition
         return {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
 
     def _by_tile_and_period(
-        self, scenes: Sequence[SceneRef], areas: npt.NDArray[np.object_]
-    ) -> dict[tuple[str, Period], list[SceneRef]]:
-        members: dict[tuple[str, Period], list[SceneRef]] = {}
+        self,
+        scenes: Sequence[SceneRef],
+        covers: Sequence[float | None],
+        areas: npt.NDArray[np.object_],
+    ) -> dict[tuple[str, Period], list[tuple[SceneRef, float | None]]]:
+        members: dict[tuple[str, Period], list[tuple[SceneRef, float | None]]] = {}
         periods = [self._period(scene.datetime) for scene in scenes]
         pairs = tiles_with_scenes(self._cube, self._tiles, areas)
-        for i, j in zip(*(numbers.tolist() for numbers in pairs), strict=True):
+        for i, j, share in zip(*(numbers.tolist() for numbers in pairs), strict=True):
             if (period := periods[i]) is not None:
-                members.setdefault((self._tiles[j], period), []).append(scenes[i])
+                clear = clear_share(share, covers[i])
+                members.setdefault((self._tiles[j], period), []).append((scenes[i], clear))
         return members
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -70,6 +71,9 @@ class CompositeTask:
     ----------
     access
         How to get at files that not everybody may read. The image does not depend on it.
+    clear_shares
+        Share of the tile that each scene is expected to show clear, by the scene's id; None of a
+        scene that does not tell its cloud cover. Empty where nobody looked.
     """
 
     # No slots: what follows from the fields is worked out once, when it is first asked for.
@@ -79,6 +83,9 @@ class CompositeTask:
     period: Period
     scenes: tuple[SceneRef, ...]
     access: Access = field(default=Access(), compare=False)
+    clear_shares: Mapping[uuid.UUID, float | None] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @cached_property
     def geobox(self) -> GeoBox:
@@ -116,12 +123,16 @@ class CompositeTask:
     @property
     def observations(self) -> list[tuple[SceneRef, ...]]:
         """The scenes grouped by day (UTC) and satellite: those of one pass are one observation."""
+        return list(self._observations)
+
+    @cached_property
+    def _observations(self) -> tuple[tuple[SceneRef, ...], ...]:
         satellite = {source.product: self.cube.datasource(source) for source in self.cube.sources}
         passes: dict[tuple[date, int], list[SceneRef]] = {}
         for scene in self.scenes:
             key = (scene.datetime.date(), satellite[scene.product])
             passes.setdefault(key, []).append(scene)
-        return [tuple(group) for group in passes.values()]
+        return tuple(tuple(group) for group in passes.values())
 
     @property
     def item_id(self) -> str:

@@ -126,6 +126,13 @@ class Indexes:
             server.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
         return with_database(self.cluster, name)
 
+    def keep(self, driver: str) -> None:
+        """Let fresh indexes be copies of the one that is there now."""
+        template, name = f"template_{driver}", f"bench_{driver}"
+        with session(self.cluster, "postgres") as server:
+            server.execute(text(f"DROP DATABASE {template}"))
+            server.execute(text(f"ALTER DATABASE {name} RENAME TO {template}"))
+
 
 def compare(indexes: Indexes, path: Path, count: int, rounds: int) -> None:
     """Print the ratios for one file of items on both drivers."""

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from odc_bdc.indexing.known import derived_datasets
 from odc_bdc.live.checking import check_live, declared_images
 from odc_bdc.live.declaring import declare_cube, unbuild_cube
 from odc_bdc.live.recipe import RECIPE_SUFFIX, read_recipe
-from odc_bdc.planning import cube_status, plan_cube, survey_cube
+from odc_bdc.planning import cube_status, expected_clear, plan_cube, survey_cube
 
 IMAGES = 4
 
@@ -221,6 +222,13 @@ def test_live_image_beside_a_built_one_goes(clean, tmp_path):
     report = declare(clean, tmp_path)
     assert (report.counts, report.archived) == ({"built": IMAGES}, IMAGES)
     assert formats(clean) == {"GeoTIFF"}
+
+
+def test_planned_clouds_are_those_that_the_index_tells(clean):
+    planned = tasks_of(clean)
+    asked = [replace(task, clear_shares={}) for task in planned]
+    assert any(None not in counts for counts in expected_clear(clean, asked))
+    assert expected_clear(clean, planned) == expected_clear(clean, asked)
 
 
 def test_quick_declarations_give_way_to_exact_ones(clean, tmp_path):

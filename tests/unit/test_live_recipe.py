@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from odc_bdc import find_cube
 from odc_bdc.building.storage import storage_at
+from odc_bdc.building.store import ImageStore
 from odc_bdc.cube import CubeSpec, Encoding, shipped_cubes
 from odc_bdc.errors import InvalidValueError, OdcBdcError, SourceError
 from odc_bdc.files import Access
+from odc_bdc.indexing.documents import document_text
+from odc_bdc.live.documents import LiveTerms, live_documents, live_text
 from odc_bdc.live.recipe import (
     RECIPE_VERSION,
     parse_recipe,
@@ -65,6 +68,14 @@ def _scene(draw, cube, number):
         tuple(bands),
         draw(st.none() | WORDS),
     )
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(tasks())
+def test_texts_of_documents_are_as_if_nothing_were_kept(tmp_path_factory, task):
+    terms = LiveTerms(ImageStore.open(tmp_path_factory.getbasetemp() / "root"))
+    made = live_documents(terms, task, None, processed=YEARS[1].replace(tzinfo=UTC), planned=task)
+    assert live_text(made) == document_text(made.document)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])

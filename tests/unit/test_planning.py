@@ -90,7 +90,11 @@ def test_tiles_end_at_the_extent_of_the_cube():
     inside = shapely.box(east - 650, south, east, south + 10)
     found = np.array([beside, inside], dtype=object)
     assert tiles_near(clipped, found) == ["007004"]
-    assert [n.tolist() for n in tiles_with_scenes(clipped, ["007004"], found)] == [[1], [0]]
+    scenes, tiles, shares = tiles_with_scenes(clipped, ["007004"], found)
+    assert (scenes.tolist(), tiles.tolist()) == ([1], [0])
+    geobox = clipped.geobox("007004")
+    tile = shapely.box(*geobox.boundingbox.bbox)
+    assert shares.tolist() == pytest.approx([inside.intersection(tile).area / tile.area])
 
 
 def test_footprints_of_other_crss_follow_their_edges():
