@@ -246,6 +246,7 @@ def _tell(url: str, cubes: Sequence[CubeSpec], picture: Path, seconds: float) ->
     bands = [a for a in ("red", "green", "blue", "nir") if a in names]
     click.echo(f"""
 Done in {seconds:.0f} s. To look at the cubes
+  in a browser      {url}/
   in QGIS     WMS   {url}/wms
               WMTS  {url}/wmts?service=WMTS&request=GetCapabilities
               WCS   {url}/wcs
