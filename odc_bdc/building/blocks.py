@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from odc_bdc.building.windows import shared
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.archive import Member
 
@@ -83,8 +84,12 @@ class BlockFile:
         ]
         with self.file.open(self.places[by, bx].tolist() for by, bx in blocks) as opened:
             for by, bx in blocks:
-                ours, theirs = _shared((by * height, bx * width), self.side, window)
-                self._block(opened, by, bx, out[ours], theirs)
+                block = (
+                    slice(by * height, (by + 1) * height),
+                    slice(bx * width, (bx + 1) * width),
+                )
+                if parts := shared(window, block):
+                    self._block(opened, by, bx, out[parts[0]], parts[1])
 
     def _block(
         self, opened: OpenFile, by: int, bx: int, out: npt.NDArray[Any], part: Window
@@ -110,18 +115,6 @@ class BlockFile:
                 f"{self.file.name}: cannot be read: block {by}, {bx} is broken ({e})"
             ) from e
         out[:] = stored[part]
-
-
-def _shared(
-    corner: tuple[int, int], side: tuple[int, int], window: Window
-) -> tuple[Window, Window]:
-    """Give what a block and a window share: in the window, and in the block."""
-    ours, theirs = [], []
-    for at, size, part in zip(corner, side, window, strict=True):
-        start, stop = max(at, part.start), min(at + size, part.stop)
-        ours.append(slice(start - part.start, stop - part.start))
-        theirs.append(slice(start - at, stop - at))
-    return (ours[0], ours[1]), (theirs[0], theirs[1])
 
 
 def block_file(file: SceneFile, band: int) -> BlockFile | None:

@@ -102,7 +102,7 @@ def build_cube(
     ClusterError
         If there is nobody left to run tasks; what is built stays.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     store.prepare(task.cube.name for task in tasks)
     store.remove_partial()
     what = divide_tasks(dc, tasks, store, skip_scenes=skip_scenes)

@@ -87,7 +87,7 @@ def build_overviews(
     progress
         Called with each task that is finished.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     store.remove_partial()
     report = OverviewReport()
     known = known_images(dc, tasks[0].product) if tasks else []
@@ -130,7 +130,7 @@ def write_overview(task: OverviewTask, root: Path | ImageStore, *, processed: da
         If a tile cannot be read, or `root` cannot be written, a full disk included; nothing stays
         behind then.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     storage, document = store.storage, document_path(task)
     to, _, name = document.rpartition("/")
     try:

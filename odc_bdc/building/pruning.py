@@ -128,7 +128,7 @@ def find_leftovers(
     DatabaseError
         If the index cannot be read.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     if not store.storage.exists(""):
         why = "no such folder; is its disk mounted?" if store.is_local else "there is nothing"
         raise InvalidValueError(f"{store.root}: {why} (--root says where the cubes are)")
@@ -155,7 +155,7 @@ def remove_leftover(dc: Datacube, root: Path | ImageStore, one: Leftover) -> Non
     DatabaseError
         If the index refuses.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     try:
         if one.kind is Kind.FAILURE and one.id:
             forget_failure(store.work, one.id)

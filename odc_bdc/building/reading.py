@@ -160,7 +160,7 @@ class SourceFiles:
         """Give where the pixels of a file lie, worked out once for all of the same key."""
         if key not in self._grids:
             grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
-            self._grids[key] = *_raster(grid), _corner(grid, self.geobox)
+            self._grids[key] = *_raster(grid), corner_in(grid, self.geobox)
         return self._grids[key]
 
 
@@ -357,7 +357,7 @@ def _raster(source: GeoBox) -> tuple[GeoBox, Place]:
     return GeoBox((1, 1), Affine(a.a, a.b, 0, a.d, a.e, 0) * rest, source.crs), (row, column)
 
 
-def _corner(source: GeoBox, target: GeoBox) -> Place | None:
+def corner_in(source: GeoBox, target: GeoBox) -> Place | None:
     """Give row and column of the target's corner in the source, None if pixel grids differ."""
     if source.crs != target.crs:
         return None

@@ -46,6 +46,11 @@ class ImageStore:
     work: Path
 
     @classmethod
+    def at(cls, root: Path | ImageStore) -> ImageStore:
+        """Give a root that is open, or open it: functions take either."""
+        return root if isinstance(root, ImageStore) else cls.open(root)
+
+    @classmethod
     def open(
         cls, root: str | Path, *, layout: str | None = None, work: str | Path | None = None
     ) -> Self:

@@ -40,6 +40,9 @@ Bands = dict[str, npt.NDArray[Any]]
 T = TypeVar("T")
 _COUNT_LIMIT = 255
 
+COUNTS = frozenset({"CLEAROB", "TOTALOB"})
+"""Outputs that need to know of each observation where it has data."""
+
 
 def composite_tile(
     task: CompositeTask,
@@ -219,7 +222,7 @@ class Tile:
         self.files = files or SourceFiles(self.geobox, frozen_versions(task))
         self.how = how_to_composite(self.cube)
         self.strategy = strategy(self.cube)
-        self.counted = bool({"CLEAROB", "TOTALOB"} & set(self.cube.auxiliary))
+        self.counted = bool(COUNTS & set(self.cube.auxiliary))
         self.known = TileKnowledge(self.cube, self.geobox, self.passes, store, self.files.versions)
         numbers = {source.product: self.cube.datasource(source) for source in self.cube.sources}
         first = [group[0] for group in self.passes]

@@ -76,6 +76,24 @@ def window_shape(
     return rows, columns
 
 
+def shared(one: Window, other: Window) -> tuple[Window, Window] | None:
+    """Give what two windows share: as a part of the one, and of the other; None if nothing.
+
+    Examples
+    --------
+    >>> shared((slice(0, 4), slice(0, 4)), (slice(2, 9), slice(3, 9)))
+    ((slice(2, 4, None), slice(3, 4, None)), (slice(0, 2, None), slice(0, 1, None)))
+    """
+    ours, theirs = [], []
+    for mine, its in zip(one, other, strict=True):
+        start, stop = max(mine.start, its.start), min(mine.stop, its.stop)
+        if start >= stop:
+            return None
+        ours.append(slice(start - mine.start, stop - mine.start))
+        theirs.append(slice(start - its.start, stop - its.start))
+    return (ours[0], ours[1]), (theirs[0], theirs[1])
+
+
 def windows(tile: tuple[int, int], shape: tuple[int, int]) -> Iterator[Window]:
     """Give the windows of a tile, row by row."""
     for y in range(0, tile[0], shape[0]):

@@ -87,7 +87,7 @@ def write_image(
     SceneError
         If `root` cannot be written, a full disk included; nothing stays behind then.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     with store.partial(task) as folder:
         summary = write_bands(
             task, folder, threads=threads, compression=compression, store=store.efficacy

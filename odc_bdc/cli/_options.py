@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from datacube import Datacube
+
+
+def add_options(
+    command: Callable[..., Any], options: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
+    """Add options, and arguments, that `--help` lists in the order in which they are given."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def home_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odc_bdc.cli._options import home_option, opened_index
+from odc_bdc.cli._options import add_options, home_option, opened_index
 from odc_bdc.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--limit", type=click.IntRange(min=1), help="At most so many items."),
         click.option("--ids", metavar="ID,...", help="Items of these ids, separated by commas."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return add_options(command, options)
 
 
 @click.command()

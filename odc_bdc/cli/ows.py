@@ -59,8 +59,7 @@ def update(home: Path) -> None:
 
     with opened_index(home) as dc:
         updates = update_ranges(dc, configuration(dc))
-    for done in updates:
-        click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
+    _tell(updates)
     if not updates:
         click.echo("no product has datasets, so there is no layer")
     raise SystemExit(any(done.action == "failed" for done in updates))
@@ -162,15 +161,14 @@ def _update_if_allowed(dc: Datacube) -> None:
     from odc_bdc.ows import update_ranges
 
     try:
-        _tell(update_ranges(dc, configuration(dc)))
+        _tell(u for u in update_ranges(dc, configuration(dc)) if u.action != "unchanged")
     except (SQLAlchemyError, OdcBdcError) as e:
         click.echo(f"{NOT_UPDATED}: {first_line(e)}", err=True)
 
 
 def _tell(updates: Iterable[LayerUpdate]) -> None:
     for done in updates:
-        if done.action != "unchanged":
-            click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
+        click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
 
 
 def _watch_in_background(home: Path, every: int) -> None:

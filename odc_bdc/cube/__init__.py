@@ -5,6 +5,7 @@ Product documents, plans, dataset ids, file names and map layers all come from i
 
 from odc_bdc.cube.measurement import (
     AUXILIARY,
+    CATEGORICAL,
     CLEAROB,
     DATASOURCE,
     PROVENANCE,
@@ -17,6 +18,7 @@ from odc_bdc.cube.spec import CubeSpec, IndexBand, Source
 
 __all__ = [
     "AUXILIARY",
+    "CATEGORICAL",
     "CLEAROB",
     "DATASOURCE",
     "PROVENANCE",

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from odc_bdc.function import CompositeFunction
 
 
+CATEGORICAL = ("nearest", "mode")
+"""Resamplings that give no value which the pixels have not: those of bands of codes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How a band stores its values: ``physical = stored * scale + offset``.
@@ -36,6 +40,11 @@ class Encoding:
         """Read it from a measurement of an ODC product document."""
         scale, offset = doc.get("scale_factor"), doc.get("add_offset") or None
         return cls(doc["dtype"], doc.get("nodata"), scale, offset)
+
+    @classmethod
+    def of_product(cls, doc: Mapping[str, Any]) -> dict[str, Encoding]:
+        """Read those of all measurements of an ODC product document, by their names."""
+        return {m["name"]: cls.from_odc(m) for m in doc["measurements"]}
 
 
 @dataclass(frozen=True, slots=True)

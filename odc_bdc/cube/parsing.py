@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from odc_bdc.cube.measurement import (
     AUXILIARY,
+    CATEGORICAL,
     Measurement,
     measurement_keys,
     results,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-
-_OF_CODES = ("nearest", "mode")
-"""Resamplings that give no value which the pixels have not."""
 
 
 def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec:
@@ -157,11 +155,11 @@ def _measurements(
             aliases.insert(0, name)
         out.append(Measurement(**{**keys, "aliases": tuple(aliases)}))
         _check_nodata(out[-1], path, faults)
-        if out[-1].name == quality.band and out[-1].resampling not in _OF_CODES:
+        if out[-1].name == quality.band and out[-1].resampling not in CATEGORICAL:
             faults.add(
                 (*path, "resampling"),
                 f"{out[-1].resampling} would make codes of quality that no scene has; it must be "
-                + " or ".join(_OF_CODES),
+                + " or ".join(CATEGORICAL),
             )
     if quality.band not in {m.name for m in out}:
         known = ", ".join(m.name for m in out)

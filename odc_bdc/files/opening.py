@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -218,6 +220,11 @@ class OpenDataset:
     overview
         As of `SceneFile.dataset`.
 
+    Attributes
+    ----------
+    close
+        Called without arguments, closes it; any thread may.
+
     Raises
     ------
     SceneError
@@ -229,19 +236,26 @@ class OpenDataset:
         self._file = file
         self._opener: RemoteOpener | None = None
         self._dataset: Any = None
+        with self.reading():
+            # rasterio keeps its openers in a context variable: whoever closes has to have the same.
+            context = copy_context()
+            self._dataset = context.run(self._opened, how)
+            # What nobody closes is closed when it is collected, by whichever thread does that.
+            self.close = weakref.finalize(self, _close, context, self._dataset)
+            self.close.atexit = False
+
+    def _opened(self, how: Mapping[str, int]) -> Any:
+        file = self._file
         # Archives elsewhere are left to GDAL.
         remote = None if Member.from_href(file.href) else file.files.remote(file.href)
-        with self.reading():
-            if remote is None:
-                self._dataset = rasterio.open(_gdal_name(file.href), **how)
-            else:
-                self._opener = RemoteOpener(RemoteFile(*remote, file.version))
-                # rasterio does not clean up well after a file that cannot be opened.
-                self._opener.read(0, 1)
-                self._check()
-                # GDAL keeps and shows the name.
-                name = plain_href(remote[1])
-                self._dataset = rasterio.open(name, opener=self._opener.open, **how)
+        if remote is None:
+            return rasterio.open(_gdal_name(file.href), **how)
+        self._opener = RemoteOpener(RemoteFile(*remote, file.version))
+        # rasterio does not clean up well after a file that cannot be opened.
+        self._opener.read(0, 1)
+        self._check()
+        # GDAL keeps and shows the name.
+        return rasterio.open(plain_href(remote[1]), opener=self._opener.open, **how)
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -261,11 +275,6 @@ class OpenDataset:
             raise SceneError(f"{self._file.name}: cannot be read: {first_line(e)}") from e
         self._check()
 
-    def close(self) -> None:
-        """Close it."""
-        with suppress(RasterioError):
-            self._dataset.close()
-
     def _check(self) -> None:
         file = self._file
         if self._opener is not None:
@@ -273,6 +282,11 @@ class OpenDataset:
                 raise self._opener.fault
         elif file.files.is_local(file.href) and file.files.version(file.href) != file.version:
             raise replaced(file.href)
+
+
+def _close(context: Context, dataset: Any) -> None:
+    with suppress(RasterioError):
+        context.run(dataset.close)
 
 
 class _LocalFile:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from odc_bdc.formats import LIVE_FORMAT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -25,9 +27,6 @@ PLANNED = "odc_bdc:task"
 
 SKIPPED = "odc_bdc:skipped_scenes"
 """Property of an image: ids of the scenes that could not be read and were left out."""
-
-LIVE_FORMAT = "odc_bdc_live"
-"""File format, as datacube has it, of a dataset that holds a recipe instead of pixels."""
 
 # Both drivers keep documents alike, under other names: (datasets, products, product of a dataset).
 # datacube's own search for ids reads and parses whole documents, which takes fifteen times as long.

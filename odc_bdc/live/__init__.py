@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from odc_bdc.formats import LIVE_FORMAT
+
 if TYPE_CHECKING:
     from odc_bdc.live.loader import Driver
-
-LIVE_FORMAT = "odc_bdc_live"
-"""File format, as datacube has it, of a dataset that holds a recipe instead of pixels."""
 
 RECIPE_SUFFIX = ".odc_bdc-recipe.json"
 """How the name of a recipe's file ends."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from datacube.drivers.readers import rdr_cache
 from datacube.utils.uris import uri_resolve
 
 from odc_bdc.errors import OdcBdcError, first_line
 from odc_bdc.files import plain_href, scene_files
+from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.indexing.faults import database_refusals
-from odc_bdc.indexing.known import LIVE_FORMAT, known_images, stored_datasets
+from odc_bdc.indexing.known import known_images, stored_datasets
+from odc_bdc.indexing.readers import has_reader
 from odc_bdc.live.documents import QualityStamps
 from odc_bdc.live.recipe import LiveRecipe, read_recipe
 
@@ -159,9 +160,7 @@ def _without_reader(images: Iterable[DeclaredImage]) -> Iterator[LiveFault]:
     for image in images:
         by_protocol.setdefault(image.recipe.partition("://")[0], []).append(image.id)
     for protocol, ids in by_protocol.items():
-        try:
-            rdr_cache()(protocol, LIVE_FORMAT)
-        except KeyError:
+        if not has_reader(protocol, LIVE_FORMAT):
             yield LiveFault(f"{LIVE_FORMAT} by {protocol}", "has no reader", _DRIVER, tuple(ids))
 
 

@@ -244,7 +244,7 @@ def declare_cube(
     SceneError
         If the root cannot be written at all.
     """
-    store = root if isinstance(root, ImageStore) else ImageStore.open(root)
+    store = ImageStore.at(root)
     store.prepare(task.cube.name for task in tasks)
     store.remove_partial()
     terms = LiveTerms(store, unreadable)

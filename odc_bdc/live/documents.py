@@ -18,9 +18,10 @@ from odc_bdc.building.storage import Storage
 from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.building.work import remarks
 from odc_bdc.files import Access, Versions, scene_files
+from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.indexing import RasterFile, dataset_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, document_text
-from odc_bdc.indexing.known import FINGERPRINT, LIVE_FORMAT, PLANNED
+from odc_bdc.indexing.known import FINGERPRINT, PLANNED
 from odc_bdc.live.recipe import (
     RECIPE_SUFFIX,
     Unreadable,

@@ -19,8 +19,8 @@ import rasterio
 
 from odc_bdc.building.choosing import strategy
 from odc_bdc.building.reading import GDAL_OPTIONS, SourceFiles
-from odc_bdc.building.tile import Tile, Worker, frozen_versions
-from odc_bdc.building.windows import SIDE, windows
+from odc_bdc.building.tile import COUNTS, Tile, Worker, frozen_versions
+from odc_bdc.building.windows import SIDE, shared, windows
 from odc_bdc.compositing import index_pixels
 from odc_bdc.errors import (
     InvalidValueError,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from odc_bdc.live.recipe import LiveRecipe
     from odc_bdc.planning import CompositeTask, SceneRef
 
-_COUNTS = frozenset({"CLEAROB", "TOTALOB"})
 _tokens = itertools.count()
 _TRIES = 3
 _TRY_AGAIN = 30.0
@@ -348,13 +347,8 @@ class LiveImage:
         out = np.empty(tuple(part.stop - part.start for part in window), self._outputs[name].dtype)
         part = self._part(state, number, counted=True)
         for block in _touched(window, part.block, part.shape):
-            pixels = self._block(state, number, name, block)
-            ours, theirs = [], []
-            for wanted, found in zip(window, block, strict=True):
-                start, stop = max(wanted.start, found.start), min(wanted.stop, found.stop)
-                ours.append(slice(start - wanted.start, stop - wanted.start))
-                theirs.append(slice(start - found.start, stop - found.start))
-            out[tuple(ours)] = pixels[tuple(theirs)]
+            if parts := shared(window, block):
+                out[parts[0]] = self._block(state, number, name, block)[parts[1]]
         return out
 
     def _block(self, state: _State, number: int, name: str, block: Window) -> npt.NDArray[Any]:
@@ -369,7 +363,7 @@ class LiveImage:
             return made[name]
         # Which pixel is taken from where can be told without the counts, and then far fewer bands
         # are decoded.
-        counted = name in _COUNTS or strategy(cube) != "in order" or (*key, True) in blocks
+        counted = name in COUNTS or strategy(cube) != "in order" or (*key, True) in blocks
         image = blocks.get((*key, counted), lambda: self._computed(state, number, block, counted))
         return image[name]
 
@@ -402,7 +396,7 @@ class LiveImage:
 
     def _new_part(self, state: _State, number: int, *, counted: bool) -> _Part:
         cube = state.task.cube
-        auxiliary = tuple(a for a in cube.auxiliary if counted or a not in _COUNTS)
+        auxiliary = tuple(a for a in cube.auxiliary if counted or a not in COUNTS)
         task = replace(state.task, cube=cube.patch(indices=(), auxiliary=auxiliary))
         if number == 0:
             store = ReadOnlyStore.of(self._recipe) if counted else None

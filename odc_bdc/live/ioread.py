@@ -79,7 +79,7 @@ class LiveDataSource(DataSource):  # type: ignore[misc]  # datacube has no types
 class LiveReaderDriver:
     """The driver of the entry point ``datacube.plugins.io.read``."""
 
-    name = "odc_bdc_live"
+    name = LIVE_FORMAT
     protocols = ("file", "http", "https", "s3")
     formats = (LIVE_FORMAT,)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
-from urllib.parse import unquote, urlsplit
 
 from odc_bdc.building.efficacy import EfficacyStore
+from odc_bdc.indexing.raster import local_path
 
 if TYPE_CHECKING:
     from odc_bdc.building.efficacy import Known
@@ -24,10 +24,11 @@ class ReadOnlyStore(EfficacyStore):
     @classmethod
     def of(cls, recipe: LiveRecipe) -> Self | None:
         """Give the store that a recipe tells of; None if there is none on this machine."""
-        parts = urlsplit(recipe.knowledge or "")
-        if not parts.path or parts.scheme not in ("", "file"):
+        told = recipe.knowledge
+        if not told:
             return None
-        return cls(Path(unquote(parts.path) if parts.scheme else parts.path))
+        path = Path(told) if "://" not in told else local_path(told)
+        return cls(path) if path else None
 
     def put(self, key: str, known: Known) -> None:
         """Keep nothing."""

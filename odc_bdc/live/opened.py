@@ -21,6 +21,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from odc.geo.xr import xr_coords
 
+from odc_bdc.building.reading import corner_in
+from odc_bdc.building.windows import shared
 from odc_bdc.compositing import describe_band
 from odc_bdc.cube import CubeSpec, Encoding, find_cube
 from odc_bdc.errors import InvalidValueError, SceneError, UnknownNameError, did_you_mean
@@ -55,7 +57,6 @@ CHUNK = 1024
 """Rows and columns of chunks, unless others are asked for."""
 
 _IMAGES = 16
-_ALIGNED = 1e-3
 
 
 def open_cube(
@@ -170,7 +171,7 @@ def _one(
 ) -> GivenScene:
     if hasattr(scene, "metadata_doc"):
         definition = scene.product.definition
-        return given_scene(scene, scene.product.name, cube, _encodings(definition))
+        return given_scene(scene, scene.product.name, cube, Encoding.of_product(definition))
     if isinstance(scene, Mapping):
         doc, href = dict(scene), _self_href(scene)
     elif hasattr(scene, "get_self_href"):
@@ -187,7 +188,7 @@ def _one(
         stored = stored_document(made, external_lineage=True)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
         raise SceneError(f"item {item.id}: does not say where it lies: {e}") from e
-    return given_scene(_Document(stored, href), recipe.product, cube, _encodings(product))
+    return given_scene(_Document(stored, href), recipe.product, cube, Encoding.of_product(product))
 
 
 def _recipe(
@@ -217,10 +218,6 @@ def _self_href(item: Mapping[str, Any]) -> str:
 @cache
 def _product(name: str) -> dict[str, Any]:
     return product_document(name)
-
-
-def _encodings(product: Mapping[str, Any]) -> dict[str, Encoding]:
-    return {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
 
 
 def _outputs(cube: CubeSpec, names: Sequence[str] | None) -> list[Measurement]:
@@ -290,7 +287,7 @@ class _Region:
     def _of_geobox(cls, cube: CubeSpec, geobox: GeoBox) -> _Region:
         tiles = _tiles(cube, geobox.extent)
         first = cube.geobox(tiles[0])
-        if first is None or _offset(first, geobox) is None:
+        if first is None or corner_in(first, geobox) is None:
             raise InvalidValueError(
                 f"the geobox does not lie on the pixels of cube {cube.name} "
                 f"({cube.resolution:g} m, {cube.grid.name}); open the cube and reproject it"
@@ -344,26 +341,12 @@ def _around(boxes: Iterable[GeoBox]) -> GeoBox:
     """Give the pixels that hold those of several geoboxes of one grid."""
     unique = list(dict.fromkeys(boxes))
     first = unique[0]
-    places = [_offset(first, box) for box in unique]
+    places = [corner_in(first, box) for box in unique]
     rows = [(p[0], p[0] + b.shape.y) for p, b in zip(places, unique, strict=True) if p]
     columns = [(p[1], p[1] + b.shape.x) for p, b in zip(places, unique, strict=True) if p]
     top, left = min(r[0] for r in rows), min(c[0] for c in columns)
     shape = max(r[1] for r in rows) - top, max(c[1] for c in columns) - left
     return GeoBox(shape, first.affine * first.affine.translation(left, top), first.crs)
-
-
-def _offset(one: GeoBox, other: GeoBox) -> tuple[int, int] | None:
-    """Give row and column of a geobox's corner in another; None if their pixels differ."""
-    if one.crs != other.crs:
-        return None
-    step = ~one.affine * other.affine
-    column, row = round(step.c), round(step.f)
-    rows, columns = other.shape
-    for corner in ((0, 0), (columns, rows)):
-        x, y = step * corner
-        if abs(x - corner[0] - column) > _ALIGNED or abs(y - corner[1] - row) > _ALIGNED:
-            return None
-    return row, column
 
 
 @dataclass(frozen=True)
@@ -379,7 +362,7 @@ class _Placed:
     @classmethod
     def of(cls, task: CompositeTask, whole: GeoBox) -> _Placed | None:
         """Place an image; None if it lies outside."""
-        place = _offset(whole, task.geobox)
+        place = corner_in(whole, task.geobox)
         rows, columns = task.geobox.shape
         if place is None:
             raise AssertionError
@@ -390,15 +373,8 @@ class _Placed:
 
     def shared(self, window: Window) -> tuple[Window, Window] | None:
         """Give what a window shares with the image: in the window, and in the image."""
-        ours, theirs = [], []
-        places = zip(window, (self.row, self.column), self.shape, strict=True)
-        for part, at, size in places:
-            start, stop = max(part.start, at), min(part.stop, at + size)
-            if start >= stop:
-                return None
-            ours.append(slice(start - part.start, stop - part.start))
-            theirs.append(slice(start - at, stop - at))
-        return (ours[0], ours[1]), (theirs[0], theirs[1])
+        (row, column), (rows, columns) = (self.row, self.column), self.shape
+        return shared(window, (slice(row, row + rows), slice(column, column + columns)))
 
 
 def _dataset(
@@ -444,7 +420,7 @@ def _chunk(
     m: Measurement, window: Window, images: Sequence[_Placed], recipes: Mapping[str, Any]
 ) -> da.Array:
     shape = 1, *(part.stop - part.start for part in window)
-    parts = [(recipes[i.recipe], shared) for i in images if (shared := i.shared(window))]
+    parts = [(recipes[i.recipe], both) for i in images if (both := i.shared(window))]
     # Recipes are long, and shared by all chunks of an image.
     lazy = dask.delayed(_read, pure=True)(
         (m.name, m.dtype, m.nodata or 0, shape), [r for r, _ in parts], [w for _, w in parts]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from odc_bdc.indexing.raster import local_path
+from odc_bdc.live.cache import SharedCache
 from odc_bdc.live.image import LiveImage
 from odc_bdc.live.recipe import read_recipe
 
@@ -15,32 +14,7 @@ _HELD = 64
 """Images of which the headers of files are held."""
 
 
-class _Images:
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: OrderedDict[str, tuple[object, LiveImage]] = OrderedDict()
-
-    def get(self, href: str) -> LiveImage:
-        stamp = _stamp(href)
-        with self._lock:
-            held = self._held.get(href)
-            if held is not None and held[0] == stamp:
-                self._held.move_to_end(href)
-                return held[1]
-        image = LiveImage(read_recipe(href))
-        with self._lock:
-            # Another thread may have been quicker; then both take its.
-            held = self._held.get(href)
-            if held is not None and held[0] == stamp:
-                return held[1]
-            self._held[href] = stamp, image
-            self._held.move_to_end(href)
-            while len(self._held) > _HELD:
-                self._held.popitem(last=False)
-        return image
-
-
-_images = _Images()
+_images: SharedCache[LiveImage] = SharedCache(_HELD, lambda _: 1)
 
 
 def open_image(href: str) -> LiveImage:
@@ -53,24 +27,22 @@ def open_image(href: str) -> LiveImage:
     SourceError, InvalidValueError
         As `read_recipe`.
     """
-    return _images.get(href)
+    return _images.get((href, _stamp(href)), lambda: LiveImage(read_recipe(href)))
 
 
 def _stamp(href: str) -> tuple[int, int, int] | None:
     """Give what changes when a local file does; None if it is not one, or not there."""
-    parts = urlsplit(href)
-    if parts.scheme not in ("", "file"):
-        return None
+    path = Path(href) if "://" not in href else local_path(href)
     try:
-        found = Path(unquote(parts.path) if parts.scheme else href).stat()
+        found = path.stat() if path else None
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if found else None
 
 
 def _begin_anew() -> None:
     global _images  # noqa: PLW0603 (it is the process's)
-    _images = _Images()
+    _images = SharedCache(_HELD, lambda _: 1)
 
 
 os.register_at_fork(after_in_child=_begin_anew)

@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterWindow
 from odc_bdc.building.reading import SourceReader
 from odc_bdc.building.warping import positions, resample
 from odc_bdc.cog import Pyramid
+from odc_bdc.cube import CATEGORICAL
 from odc_bdc.planning import CompositeTask
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ OVERVIEW_BLOCK = 512
 
 _AT_ONCE = 1 << 24
 """Pixels of a file without fitting overviews that are read at once."""
-
-_CATEGORICAL = ("nearest", "mode")
-"""Resamplings of bands whose values must not be mixed."""
 
 
 @dataclass(frozen=True)
@@ -209,29 +207,28 @@ class LevelReader(SourceReader):
             out = np.empty((rows, columns), known.dtype)
         out.fill(known.nodata or 0)
         file = self._files.get(source)
-        shapes = self._overviews.get(file.file, categorical=resampling in _CATEGORICAL)
+        shapes = self._overviews.get(file.file, categorical=resampling in CATEGORICAL)
         if file.corner is None:
             self._warped(file, shapes, resampling, window, out, nodata=known.nodata)
-        else:
-            self._taken(file, shapes, window, out)
-        if file.corner is not None and file.nodata not in (None, known.nodata):
+            return out
+        self._taken(file, file.corner, shapes, window, out)
+        if file.nodata not in (None, known.nodata):
             out[out == file.nodata] = known.nodata or 0
         return out
 
     def _taken(
         self,
         file: SourceFile,
+        corner: tuple[int, int],
         shapes: Sequence[tuple[int, int]],
         window: Window,
         out: npt.NDArray[Any],
     ) -> None:
-        """Take the pixels of a file that lies on the tile's."""
-        if file.corner is None:  # it is warped instead
-            raise AssertionError
+        """Take the pixels of a file that lies on the tile's; `corner` is the tile's in it."""
         number = _overview(shapes, 2**self._task.number)
         inside, wanted = [], []
         for axis, positions_ in enumerate((self._task.level.rows, self._task.level.columns)):
-            at = positions_[window[axis]] + file.corner[axis]
+            at = positions_[window[axis]] + corner[axis]
             within = np.flatnonzero((at >= 0) & (at < file.shape[axis]))
             if not within.size:
                 return

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from odc_bdc.errors import OdcBdcError, first_line
-from odc_bdc.indexing.known import LIVE_FORMAT
+from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.ows.caching import MAX_AGE
 from odc_bdc.ows.exceptions import INVALID, Refusal, Unavailable
 from odc_bdc.ows.guard import internal_error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from odc_bdc.ows.ranges import stamps
-from odc_bdc.ows.versions import IndexVersions, index_connection
+from odc_bdc.ows.versions import IndexVersions, digest, index_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +79,7 @@ class Freshness:
         """Give the version of capabilities and descriptions; None if the index is away."""
         if not self.look():
             return None
-        return _digest([self._whole, self._address(), sorted(self._stamps.items())])
+        return digest([self._whole, self._address(), sorted(self._stamps.items())])
 
     def of_image(self, name: str, times: Sequence[str]) -> str | None:
         """Give the version of a layer's image of some times.
@@ -106,7 +105,7 @@ class Freshness:
             return None
         days = None if layer.mosaic_date_func else _days(layer, times)
         version = versions.of(products_behind(layer), days)
-        return _digest([self._shown, self._address(), name, version])
+        return digest([self._shown, self._address(), name, version])
 
     def last_change(self, layer: Any, product: str, day: date) -> datetime | None:
         """Give when a dataset of a product that begins on a day changed last."""
@@ -158,7 +157,7 @@ def products_behind(layer: Any) -> list[str]:
 
 
 def _fingerprint(config: Mapping[str, Any], programs: Sequence[str]) -> str:
-    return _digest([json.dumps(config, default=lambda _: "", sort_keys=True), *programs])
+    return digest([json.dumps(config, default=lambda _: "", sort_keys=True), *programs])
 
 
 def _name_of(cfg: Any, layer: Any) -> str:
@@ -183,7 +182,3 @@ def _day(text: str) -> date:
 
 def _plain_day(day: date) -> date:
     return day.date() if isinstance(day, datetime) else day
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(repr(value).encode(), digest_size=12).hexdigest()

@@ -6,13 +6,13 @@ import math
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from datacube.drivers.readers import rdr_cache
 from datacube.model import Range
 from datacube.utils.uris import uri_resolve
 
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.grid import normalise_crs
 from odc_bdc.indexing.raster import local_path, read_header
+from odc_bdc.indexing.readers import has_reader
 from odc_bdc.ows.overviews import is_made_of_all
 from odc_bdc.planning import overview_name
 
@@ -56,9 +56,7 @@ def dataset_faults(dataset: Dataset) -> Iterator[Found]:
     form = str(dataset.format or "")
     scheme = str(dataset.uri or "").partition(":")[0]
     if form.lower() not in _RASTERS:
-        try:
-            rdr_cache()(scheme, form)
-        except KeyError:
+        if not has_reader(scheme, form):
             cure = "install the package that reads it (`datacube.plugins.io.read`) on the server"
             yield f"its images are of the format {form}, and nothing installed reads it", cure
         # What it reads is not a raster file.

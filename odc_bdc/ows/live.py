@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from datacube.drivers.readers import rdr_cache
-
-from odc_bdc.indexing.known import LIVE_FORMAT
+from odc_bdc.formats import LIVE_FORMAT
+from odc_bdc.indexing.readers import has_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +53,7 @@ def prepare_live_layers(cfg: Any) -> None:
 
 def has_live_reader() -> bool:
     """Tell whether datacube finds the reader of live images in this installation."""
-    find = rdr_cache()
-    try:
-        return all(find(protocol, LIVE_FORMAT) for protocol in _PROTOCOLS)
-    except KeyError:
-        return False
+    return all(has_reader(protocol, LIVE_FORMAT) for protocol in _PROTOCOLS)
 
 
 def _is_live(dc: Any, product: str) -> bool:

@@ -105,13 +105,14 @@ class IndexVersions:
             known = self._groups.get(name, {})
             part = self._of_all(name) if asked is None else [known.get(day) for day in asked]
             parts.append((name, self._products.get(name), part))
-        return _digest(parts)
+        return digest(parts)
 
     def _of_all(self, name: str) -> str:
         if name not in self._whole:
-            self._whole[name] = _digest(sorted(self._groups.get(name, {}).items()))
+            self._whole[name] = digest(sorted(self._groups.get(name, {}).items()))
         return self._whole[name]
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Give a short text that is the same for what is written the same."""
     return hashlib.blake2b(repr(value).encode(), digest_size=12).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,12 +10,13 @@ import numpy.typing as npt
 import shapely
 import shapely.geometry
 
-from odc_bdc.errors import SceneError
+from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.grid import normalise_crs
 from odc_bdc.indexing.crs import same_crs
 
 if TYPE_CHECKING:
     from odc.geo.crs import CRS
+    from odc.geo.geobox import GeoBox
 
     from odc_bdc.cube import CubeSpec
 
@@ -64,6 +65,25 @@ def areas_in(crs: CRS, given: Sequence[Footprint]) -> npt.NDArray[np.object_]:
     broken = ~shapely.is_valid(out)
     out[broken] = shapely.make_valid(out[broken])
     return out
+
+
+def geoboxes_of(cube: CubeSpec, tiles: Iterable[str]) -> list[GeoBox]:
+    """Give the pixels of some tiles of a cube.
+
+    Raises
+    ------
+    InvalidValueError
+        If a tile lies outside of the cube's extent.
+    """
+    found = []
+    for tile in tiles:
+        geobox = cube.geobox(tile)
+        if geobox is None:
+            raise InvalidValueError(
+                f"tile {tile} lies outside of the extent {cube.extent} of cube {cube.name}"
+            )
+        found.append(geobox)
+    return found
 
 
 def tiles_with_scenes(

@@ -10,6 +10,7 @@ from odc_bdc.planning.footprints import (
     Footprint,
     areas_in,
     footprint,
+    geoboxes_of,
     tiles_near,
     tiles_with_scenes,
 )
@@ -97,11 +98,7 @@ def plan_scenes(
     ordered = sorted(unique.values(), key=lambda g: time_and_name(g.scene))
     if not ordered:
         return []
-    outside = [tile for tile in tiles or () if cube.geobox(tile) is None]
-    if outside:
-        raise InvalidValueError(
-            f"tile {outside[0]} lies outside of the extent {cube.extent} of cube {cube.name}"
-        )
+    geoboxes_of(cube, tiles or ())  # all lie in the cube
     areas = areas_in(cube.grid.odc_crs, [given.place for given in ordered])
     names = tiles_near(cube, areas) if tiles is None else sorted(set(tiles))
     wanted = set(cube.timeline.covering(*time)) if time else None

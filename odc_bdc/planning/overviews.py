@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from odc_bdc.cube import CubeSpec
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.indexing.known import LIVE_FORMAT
+from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.indexing.spatial import find_near
 from odc_bdc.naming import dataset_id, period_folder
 from odc_bdc.planning.plan import whole_periods

@@ -18,6 +18,7 @@ from odc_bdc.planning.footprints import (
     Footprint,
     areas_in,
     footprint,
+    geoboxes_of,
     tiles_near,
     tiles_with_scenes,
 )
@@ -229,7 +230,7 @@ class _Survey:
 
     def _encodings(self, source: Source) -> dict[str, Encoding]:
         product = self._dc.index.products.get_by_name_unsafe(source.product).definition
-        return {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
+        return Encoding.of_product(product)
 
     def _by_tile_and_period(
         self,
@@ -302,13 +303,7 @@ def whole_periods(cube: CubeSpec, start: date, end: date) -> list[Period]:
 
 def _area(cube: CubeSpec, tiles: Iterable[str]) -> Geometry:
     """Give the area of some tiles, as far as it lies in the cube's extent."""
-    geoboxes = {tile: cube.geobox(tile) for tile in tiles}
-    outside = [tile for tile, geobox in geoboxes.items() if geobox is None]
-    if outside:
-        raise InvalidValueError(
-            f"tile {outside[0]} lies outside of the extent {cube.extent} of cube {cube.name}"
-        )
-    return union(geobox.extent for geobox in geoboxes.values() if geobox is not None)
+    return union(geobox.extent for geobox in geoboxes_of(cube, tiles))
 
 
 def _count(scenes: int) -> str:

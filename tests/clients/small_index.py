@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 
+from odc_bdc import database
 from odc_bdc.cube import CubeSpec, find_cube
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.product import product_document
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from datacube import Datacube
+
+    from odc_bdc.database import Index
 
 # A band of 300 pixels on each side of the border of two neighbouring tiles of the LG_V2 grid.
 EAST_WEST = (6003200 - 300 * 64, 10000000, 6003200 + 300 * 64, 10000000 + 260 * 64)
@@ -71,6 +76,18 @@ CUBES = (
 
 
 SCENE_TILES = ("007004", "008004")
+
+
+@contextmanager
+def own_index(home: Path, app: str) -> Iterator[tuple[Index, Datacube]]:
+    """Bring up a private index of a test's own, with nothing in it; deleted at the end."""
+    index = database.bring_up(home, environ={"PATH": os.environ["PATH"]}, driver="postgis")
+    try:
+        database.initialise(index)
+        with database.open_datacube(index, app=app) as dc:
+            yield index, dc
+    finally:
+        database.delete(home)
 
 
 def fill_index(

@@ -20,9 +20,9 @@ from builders import CLOCK, RECIPE, SPAN
 from live_load import bounded, put_load
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
+from small_index import own_index
 from test_bad_requests import path_of, version_of
 
-from odc_bdc import database
 from odc_bdc.building import ImageStore, build_cube
 from odc_bdc.cube import find_cube
 from odc_bdc.errors import UnreadableSceneError
@@ -50,26 +50,20 @@ def cube():
 def place(tmp_path_factory):
     """Bring up an index with scenes and live images of one period, and the server of it."""
     home = tmp_path_factory.mktemp("live")
-    environ = {"PATH": os.environ["PATH"]}
-    index = database.bring_up(home, environ=environ, driver="postgis")
-    try:
-        database.initialise(index)
-        with database.open_datacube(index, app="live") as dc:
-            make_scenes(home / "scenes", size=SIZE, start=date(2019, 12, 1), end=SPAN[1])
-            recipe = find_recipe(RECIPE)
-            add_products(dc, [product_document(recipe.product), cube().to_product()])
-            assert index_collection(dc, recipe, [home / "scenes"]).failed == []
-            tasks = plan_cube(dc, cube(), *SPAN)
-            store = ImageStore.open(home / "cubes")
-            assert declare_cube(dc, tasks, store, now=CLOCK).failed == []
-            update_ranges(dc)
-            log = home / "ows.log"
-            # Images are kept, as where services are run; none of live ones, for scenes change.
-            environ = {**os.environ, "ODC_BDC_OWS_CACHE": str(home / "cache")}
-            with start_server(index, port=0, workers=1, log=log, environ=environ) as server:
-                yield SimpleNamespace(dc=dc, tasks=tasks, store=store, server=server, home=home)
-    finally:
-        database.delete(home)
+    with own_index(home, "live") as (index, dc):
+        make_scenes(home / "scenes", size=SIZE, start=date(2019, 12, 1), end=SPAN[1])
+        recipe = find_recipe(RECIPE)
+        add_products(dc, [product_document(recipe.product), cube().to_product()])
+        assert index_collection(dc, recipe, [home / "scenes"]).failed == []
+        tasks = plan_cube(dc, cube(), *SPAN)
+        store = ImageStore.open(home / "cubes")
+        assert declare_cube(dc, tasks, store, now=CLOCK).failed == []
+        update_ranges(dc)
+        log = home / "ows.log"
+        # Images are kept, as where services are run; none of live ones, for scenes change.
+        environ = {**os.environ, "ODC_BDC_OWS_CACHE": str(home / "cache")}
+        with start_server(index, port=0, workers=1, log=log, environ=environ) as server:
+            yield SimpleNamespace(dc=dc, tasks=tasks, store=store, server=server, home=home)
 
 
 @pytest.fixture(scope="module")

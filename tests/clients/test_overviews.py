@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import numpy as np
 import pytest
 from answers import fetched, pixels
 from odc.geo.geom import box
-from small_index import Made, fill_index
+from small_index import Made, fill_index, own_index
 
-from odc_bdc import database
 from odc_bdc.building.overview import build_overviews
 from odc_bdc.cube import find_cube
 from odc_bdc.grid import BDC_CRS
@@ -50,29 +48,24 @@ FINE = MAP | {"bbox": f"5996800,10000000,{5996800 + 40 * 200},{10000000 + 40 * 2
 def served(tmp_path_factory):
     """Serve a cube of two tiles, with overviews of its first period; pixels tell which is drawn."""
     folder = tmp_path_factory.mktemp("overviews")
-    index = database.bring_up(folder, environ={"PATH": os.environ["PATH"]}, driver="postgis")
-    try:
-        database.initialise(index)
-        with database.open_datacube(index, app="overviews") as dc:
-            made = Made(CUBE, ("007004", "008004"), DAYS)
-            fill_index(dc, folder / "pixels", (made,), ())
-            update_ranges(dc)
-            plain = _answers(index, folder / "plain.log")
-            watch = Watch(dc)
-            assert watch.look() == Seen()
-            add_products(dc, [overview_product(CUBE, FACTOR)])
-            tasks = plan_overviews(dc, CUBE, DAYS[0], date(2020, 1, 16), FACTOR)
-            report = build_overviews(
-                dc, tasks, folder / "cubes", now=lambda: datetime(2026, 1, 1, tzinfo=UTC)
-            )
-            assert (report.built, report.failed) == (1, [])
-            # The layer has the same dates, and is drawn otherwise.
-            assert watch.look() == Seen((), needs_reload=True)
-            assert watch.look() == Seen()
-            with start_server(index, port=0, workers=1, log=folder / "ows.log") as server:
-                yield dc, lambda query: fetched(server.url, "wms", query), plain
-    finally:
-        database.delete(folder)
+    with own_index(folder, "overviews") as (index, dc):
+        made = Made(CUBE, ("007004", "008004"), DAYS)
+        fill_index(dc, folder / "pixels", (made,), ())
+        update_ranges(dc)
+        plain = _answers(index, folder / "plain.log")
+        watch = Watch(dc)
+        assert watch.look() == Seen()
+        add_products(dc, [overview_product(CUBE, FACTOR)])
+        tasks = plan_overviews(dc, CUBE, DAYS[0], date(2020, 1, 16), FACTOR)
+        report = build_overviews(
+            dc, tasks, folder / "cubes", now=lambda: datetime(2026, 1, 1, tzinfo=UTC)
+        )
+        assert (report.built, report.failed) == (1, [])
+        # The layer has the same dates, and is drawn otherwise.
+        assert watch.look() == Seen((), needs_reload=True)
+        assert watch.look() == Seen()
+        with start_server(index, port=0, workers=1, log=folder / "ows.log") as server:
+            yield dc, lambda query: fetched(server.url, "wms", query), plain
 
 
 QUERIES = {

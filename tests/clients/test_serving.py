@@ -20,10 +20,9 @@ import pytest
 from answers import fetched
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
-from small_index import Made, fill_index
+from small_index import Made, fill_index, own_index
 from test_failures import wait_for
 
-from odc_bdc import database
 from odc_bdc.cli import main
 from odc_bdc.cube import find_cube
 
@@ -52,23 +51,18 @@ def made(name, *days):
 
 
 @pytest.fixture(scope="module")
-def own_index(tmp_path_factory):
+def with_image(tmp_path_factory):
     """Bring up an index with one image, of which the services have not heard yet."""
     home = tmp_path_factory.mktemp("serving")
-    index = database.bring_up(home, environ={"PATH": os.environ["PATH"]}, driver="postgis")
-    try:
-        database.initialise(index)
-        with database.open_datacube(index, app="serving") as dc:
-            fill_index(dc, home / "pixels", made(NAME, date(2020, 1, 1)), ())
-            yield dc, home
-    finally:
-        database.delete(home)
+    with own_index(home, "serving") as (_, dc):
+        fill_index(dc, home / "pixels", made(NAME, date(2020, 1, 1)), ())
+        yield dc, home
 
 
 @pytest.fixture(scope="module")
-def serving(own_index):
+def serving(with_image):
     """Run the command; give the index, a function that asks, the process and its output."""
-    dc, home = own_index
+    dc, home = with_image
     program = "from odc_bdc.cli import main; main()"
     options = ["--home", str(home), "--port", "0", "--workers", "2", "--watch", "1"]
     command = [sys.executable, "-c", program, "ows", "serve", *options, "--access-log", "json"]

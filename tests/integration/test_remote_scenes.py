@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 from dataclasses import replace
@@ -19,8 +20,9 @@ from odc_bdc.building.efficacy import EfficacyStore
 from odc_bdc.building.tile import composite_tile
 from odc_bdc.building.work import fault_of
 from odc_bdc.errors import InvalidValueError, ReplacedFileError, UnreadableSceneError
-from odc_bdc.files import Access, SceneFiles, Versions
+from odc_bdc.files import Access, OpenDataset, SceneFiles, Versions
 from odc_bdc.files import remote as remote_files
+from odc_bdc.files.remote import replaced
 from odc_bdc.indexing.sources import Patience
 from odc_bdc.live.image import LiveImage
 from odc_bdc.live.recipe import parse_recipe, recipe_document, recipe_text
@@ -276,6 +278,33 @@ def test_a_file_that_is_replaced_while_it_is_read_is_never_mixed(pair, server, k
         stop.set()
         thread.join()
     assert seen <= {"error", "whole"}
+
+
+def test_what_gdal_opened_is_closed_by_any_thread_and_if_it_was_replaced(server, monkeypatch):
+    task = make_task(server.folder, cube_at(*SHAPE), scenes=1)
+    used = moved(task, f"{server.url}/").scenes[0].source("BAND13").href
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(OpenDataset(SceneFiles().get(used))))
+    thread.start()
+    thread.join()
+    opened.pop().close()
+    checks = iter([None, replaced(used)])
+
+    def check(self):
+        if error := next(checks):
+            raise error
+
+    monkeypatch.setattr(OpenDataset, "_check", check)
+
+    def open_replaced():
+        with pytest.raises(ReplacedFileError):
+            OpenDataset(SceneFiles().get(used))
+
+    thread = threading.Thread(target=open_replaced)
+    thread.start()
+    thread.join()
+    # rasterio complains while what nobody closed is collected; warnings fail tests.
+    gc.collect()
 
 
 def replace_folder(task, folder):

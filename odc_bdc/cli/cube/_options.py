@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odc_bdc.cli._options import home_option
+from odc_bdc.cli._options import add_options, home_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,8 +102,8 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
         access = _access(os.environ)
         return command(Request(cube, time[0].date(), time[1].date(), tiles, access), **others)
 
-    decorated: Callable[..., Any] = with_request
-    for option in reversed(
+    return add_options(
+        with_request,
         (
             click.argument("name", metavar="CUBE"),
             time_option,
@@ -136,10 +136,8 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Only this part of the grid, in its CRS.",
             ),
             home_option,
-        )
-    ):
-        decorated = option(decorated)
-    return decorated
+        ),
+    )
 
 
 def _access(environ: Mapping[str, str]) -> Access | None:

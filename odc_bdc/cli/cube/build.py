@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from odc_bdc.cli._options import opened_index
+from odc_bdc.cli._options import add_options, opened_index
 from odc_bdc.cli.cube._options import task_options
 from odc_bdc.cli.cube._store import store_options
 from odc_bdc.errors import InvalidValueError
@@ -86,9 +86,7 @@ def _running_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--dry-run", is_flag=True, help="Say what would be built, and build nothing."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return add_options(command, options)
 
 
 @click.command()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odc_bdc.cli._options import opened_index
+from odc_bdc.cli._options import add_options, opened_index
 from odc_bdc.cli.cube._options import task_options
 from odc_bdc.cli.cube._store import store_options
 
@@ -34,8 +34,8 @@ def _declaring_options(command: Callable[..., Any]) -> Callable[..., Any]:
         how = {"quick": quick, "workers": workers, "unreadable": unreadable}
         return command(*given, how=how, **others)
 
-    decorated: Callable[..., Any] = with_terms
-    for option in reversed(
+    return add_options(
+        with_terms,
         (
             click.option(
                 "--quick",
@@ -62,10 +62,8 @@ def _declaring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--json", "as_json", is_flag=True, help="Print a JSON line for each image."
             ),
-        )
-    ):
-        decorated = option(decorated)
-    return decorated
+        ),
+    )
 
 
 @click.command()
