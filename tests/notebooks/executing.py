@@ -1,0 +1,173 @@
+"""`make notebooks`: executes the notebooks, and looks if what their text claims is so.
+
+The notebooks run on the home of a demo, without any other host, and are written with their outputs
+to a folder of the home's. A figure that a notebook's text claims stands in it in bold; an
+expression of `FIGURES` gives it out of the notebook's own variables, once all cells have run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from claimed import FIGURES
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "notebooks"
+SAMPLES = ROOT.parent / "shared" / "data" / "samples"
+TIMEOUT = 600
+
+# Before the first cell: a connection to any other machine is an error of the cell that asks for it.
+ALONE = """
+import sys as _sys
+
+def _stay(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        if not str(args[1][0]).startswith(("127.", "localhost", "::1")):
+            raise ConnectionRefusedError(f"notebooks run without network, not with {args[1][0]}")
+
+_sys.addaudithook(_stay)
+"""
+MARK = "figures: "
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What became of a notebook: seconds, and in one line what is wrong, if anything is."""
+
+    name: str
+    seconds: float
+    fault: str | None
+    figures: dict[str, str]
+
+
+def sources(folder: Path = FOLDER) -> list[Path]:
+    """Give the notebooks, as scripts, in their order."""
+    return sorted(path for path in folder.glob("*.py") if re.match(r"\d\d_", path.name))
+
+
+def claims(source: Path) -> list[str]:
+    """Give the figures that the text of a notebook claims: what stands in bold and has a digit."""
+    cells = jupytext.read(source).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return [bold for bold in re.findall(r"\*\*([^*]+)\*\*", text) if re.search(r"\d", bold)]
+
+
+def execute(source: Path, out: Path, environ: dict[str, str]) -> Executed:
+    """Execute a notebook in the folder `out`, and write it there with its outputs."""
+    expressions = FIGURES.get(base_name(source), [])
+    book = jupytext.read(source)
+    first, last = nbformat.v4.new_code_cell(ALONE), nbformat.v4.new_code_cell(_asking(expressions))
+    book.cells = [first, *book.cells, last]
+    client = NotebookClient(
+        book,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(out)}},
+        # Warnings of a kernel that waits say nothing of the notebook.
+        log_level="ERROR",
+    )
+    begun = time.monotonic()
+    fault = None
+    try:
+        client.execute(env={**os.environ, **environ})
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
+        fault = _fault(book, e)
+    seconds = time.monotonic() - begun
+    figures = {} if fault else _told(book.cells[-1])
+    book.cells = book.cells[1:-1]
+    nbformat.write(book, out / f"{source.stem}.ipynb")
+    wrong = fault or _compared(claims(source), expressions, figures)
+    return Executed(source.stem, seconds, wrong, figures)
+
+
+def base_name(source: Path) -> str:
+    """Give the name of a notebook without its language."""
+    return source.stem.removesuffix("_pt")
+
+
+def _asking(expressions: list[tuple[str, str]]) -> str:
+    """Give a cell that prints what the expressions give."""
+    asked = ", ".join(f"{text!r}: {{str({code})}}".replace("{", "").replace("}", "")
+                      for text, code in expressions)  # fmt: skip
+    return f"import json as _json\nprint({MARK!r} + _json.dumps({{{asked}}}))"
+
+
+def _told(cell: Any) -> dict[str, str]:
+    text = "".join(o.get("text", "") for o in cell.outputs if o.output_type == "stream")
+    (line,) = [line for line in text.splitlines() if line.startswith(MARK)]
+    return json.loads(line.removeprefix(MARK))
+
+
+def _compared(
+    claimed: list[str], expressions: list[tuple[str, str]], figures: dict[str, str]
+) -> str | None:
+    """Compare what is claimed with what was found; None if all is so."""
+    known = [text for text, _ in expressions]
+    plain = [text.replace(",", ".") for text in claimed]
+    if sorted(set(plain)) != sorted(set(known)):
+        odd = sorted(set(plain) ^ set(known))
+        return f"figures in bold without an expression in claimed.py, or the reverse: {odd}"
+    wrong = [f"**{t}** is {f}" for t, f in figures.items() if f not in (t, "True")]
+    return "; ".join(wrong) or None
+
+
+def _fault(book: Any, error: Exception) -> str:
+    """Say in one line which cell failed, and how."""
+    code = [cell for cell in book.cells if cell.cell_type == "code"][1:]
+    for number, cell in enumerate(code, 1):
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                begins = next(iter(cell.source.splitlines()), "")
+                said = (str(output.evalue).splitlines() or [""])[0]
+                return f"cell {number} ({begins}): {output.ename}: {said}"
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
+
+
+def environment(home: Path, samples: Path | None) -> dict[str, str]:
+    """Give the variables by which the notebooks find the demo's index, and the samples."""
+    return {
+        "ODC_CONFIG_PATH": str((home / "datacube.conf").resolve()),
+        "ODC_BDC_HOME": str(home.resolve()),
+        "ODC_BDC_SAMPLES": "" if samples is None else str(samples),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+def main() -> int:
+    """Execute all, tell the time of each; 1 if a cell fails or a figure is not as claimed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--home", type=Path, default=Path(".odc_bdc"), help="home of `make demo`")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of real time series")
+    parser.add_argument("names", nargs="*", help="such as 03, or 01_first_steps_pt; default: all")
+    given = parser.parse_args()
+    if not (given.home / "datacube.conf").is_file():
+        print(f"{given.home} is no home of a demo: make demo SERVE=0", file=sys.stderr)
+        return 1
+    chosen = [s for s in sources() if not given.names or s.stem.startswith(tuple(given.names))]
+    out = given.home / "notebooks"
+    out.mkdir(exist_ok=True)
+    samples = given.samples.resolve() if given.samples.is_dir() else None
+    environ = environment(given.home, samples)
+    failed = 0
+    for source in chosen:
+        done = execute(source, out, environ)
+        failed += done.fault is not None
+        print(f"{done.name:28} {done.seconds:6.1f} s  {done.fault or 'as claimed'}", flush=True)
+    print(f"{len(chosen)} notebooks with their outputs in {out}, {failed or 'none'} failed")
+    return 1 if failed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
