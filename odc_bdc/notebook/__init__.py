@@ -1,1 +1,58 @@
-"""What analysts do every day in Jupyter, thin over kept libraries; needs the extra ``[notebook]``."""
+"""What analysts do every day in Jupyter, thin over kept libraries; needs the extra ``[notebook]``.
+
+``from odc_bdc import notebook as nb`` registers the accessor ``.bdc`` of `xarray.Dataset`. All else
+is imported when it is asked for: a time series needs no widgets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from odc_bdc.errors import MissingDependencyError
+from odc_bdc.notebook import accessor as _accessor  # noqa: F401 (registers `.bdc`)
+
+if TYPE_CHECKING:
+    from odc_bdc.notebook.applying import apply, test_execute
+    from odc_bdc.notebook.connecting import connect
+    from odc_bdc.notebook.loading import load
+    from odc_bdc.notebook.sampling import timeseries
+    from odc_bdc.notebook.smoothing import smooth
+
+__all__ = [
+    "apply",
+    "connect",
+    "load",
+    "smooth",
+    "test_execute",
+    "timeseries",
+]
+
+# A module has never the name of what it holds: it would stand in its place once imported.
+_HOMES = {
+    "apply": "applying",
+    "connect": "connecting",
+    "load": "loading",
+    "smooth": "smoothing",
+    "test_execute": "applying",
+    "timeseries": "sampling",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] == "odc_bdc":
+            raise
+        raise MissingDependencyError(
+            f"{name} needs the package {e.name}, which is not installed: "
+            "pip install 'odc_bdc[notebook]'"
+        ) from e
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

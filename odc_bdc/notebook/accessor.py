@@ -1,0 +1,1 @@
+"""The accessor ``.bdc`` of `xarray.Dataset`."""
