@@ -98,23 +98,22 @@ print("day of the year", provenance, "- clear observations", int(stack.CLEAROB[0
 # %% [markdown]
 # ## Scenes of the index
 #
-# Now the scenes of the demo, in the sixteen days from 19 December 2019 on (the last period of a
-# year is shorter: thirteen days).
+# Now the scenes of the demo, in the sixteen days from 18 February 2020 on.
 # The order of a stack depends on the whole tile, so we load just one tile, on its own pixels.
 
 # %%
 dc = nb.connect()
 built = dc.load(
-    product="CB4_64_16D_STK_v1", region_code="007004", time=("2019-12-19", "2019-12-31")
+    product="CB4_64_16D_STK_v1", region_code="007004", time=("2020-02-18", "2020-03-04")
 )
 scenes = dc.load(
     product="CB4_WFI_L4_SR_1",
     region_code="007004",
-    time=("2019-12-19", "2019-12-31"),
-    like=built,
+    time=("2020-02-18", "2020-03-04"),
     group_by="time",
 )
 {name: scenes[name].dtype.name for name in scenes}, scenes.sizes["time"]
+
 
 # %%
 def rgb(ds, n=0):
@@ -124,7 +123,7 @@ def rgb(ds, n=0):
 
 
 n_scenes = scenes.sizes["time"]
-figure, axes = plt.subplots(2, (n_scenes + 1) // 2, figsize=(10, 7), layout="constrained")
+figure, axes = plt.subplots(2, (n_scenes + 1) // 2, figsize=(10, 5.4), layout="constrained")
 for axis in axes.flat:
     axis.axis("off")
 for n, axis in zip(range(n_scenes), axes.flat, strict=False):
@@ -139,18 +138,23 @@ for n, axis in zip(range(n_scenes), axes.flat, strict=False):
 
 # %%
 made = {
-    name: composite_cube(scenes, find_cube(f"CB4_64_16D_{name}_v1")) for name in ("AVG", "MED", "STK")
+    name: composite_cube(scenes, find_cube(f"CB4_64_16D_{name}_v1"))
+    for name in ("AVG", "MED", "STK")
 }
-figure, axes = plt.subplots(1, 4, figsize=(14, 4), layout="constrained")
+figure, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
 for axis, (name, image) in zip(axes, made.items(), strict=False):
     axis.imshow(rgb(image))
     axis.set_title({"AVG": "average", "MED": "median", "STK": "stack"}[name])
     axis.axis("off")
-picked = axes[-1].imshow(made["STK"].PROVENANCE[0], cmap="viridis")
-axes[-1].set_title("day that the stack took")
+taken = made["STK"].PROVENANCE[0].values
+taken_days = np.unique(taken)
+colours = plt.get_cmap("viridis", len(taken_days))
+picked = axes[-1].imshow(np.searchsorted(taken_days, taken), cmap=colours)
+axes[-1].set_title("day of the year that the stack took")
 axes[-1].axis("off")
-figure.colorbar(picked, ax=axes[-1], label="day of the year 2019");
-
+bar = figure.colorbar(picked, ax=axes[-1], shrink=0.8, ticks=range(len(taken_days)))
+bar.mappable.set_clim(-0.5, len(taken_days) - 0.5)
+bar.set_ticklabels(taken_days)
 # %% [markdown]
 # The image that `make demo` built of the same scenes has the same pixels, all of them, in each
 # band: **100 %**.
@@ -180,9 +184,7 @@ median = construct_from_yaml("""
       measurements: [BAND13, BAND14, BAND15, BAND16, CMASK]
       group_by: time
 """)
-virtual = median.load(
-    dc, region_code="007004", time=("2019-12-19", "2019-12-31"), like=built.odc.geobox
-)
+virtual = median.load(dc, region_code="007004", time=("2020-02-18", "2020-03-04"))
 same_as_made = bool((virtual.BAND16.values == made["MED"].BAND16.values).all())
 print("the near infrared is that of `composite_cube`:", same_as_made)
 
@@ -214,7 +216,6 @@ month = dc.load(
     product="CB4_WFI_L4_SR_1",
     region_code="007004",
     time=("2020-01-01", "2020-01-31"),
-    like=built,
     group_by="time",
 )
 green = composite_cube(month, greenest)
@@ -227,20 +228,24 @@ shown = axes[1].imshow(ndvi, cmap="YlGn", vmin=0, vmax=1)
 axes[1].set_title("NDVI")
 for axis in axes:
     axis.axis("off")
-figure.colorbar(shown, ax=axes[1]);
-
+figure.colorbar(shown, ax=axes[1])
 # %% [markdown]
 # Its NDVI is nowhere below that of the monthly stack, which took the clearest day instead: on
-# average **0.83** against **0.80**.
+# average **0.70** against **0.68**.
 
 # %%
 stacked = dc.load(
-    product="CB4_64_1M_STK_v1", region_code="007004", time="2020-01", measurements=["NDVI", "CLEAROB"]
+    product="CB4_64_1M_STK_v1",
+    region_code="007004",
+    time="2020-01",
+    measurements=["NDVI", "CLEAROB"],
 )
 both = (stacked.CLEAROB[0].values > 0) & (green.NDVI[0].values != -9999)
 ours, theirs = green.NDVI[0].values[both] / 10000, stacked.NDVI[0].values[both] / 10000
 lowest_gain = float((ours - theirs).min())
-print(f"mean {ours.mean():.2f} against {theirs.mean():.2f}; the least difference is {lowest_gain:.4f}")
+print(
+    f"mean {ours.mean():.2f} against {theirs.mean():.2f}; the least difference is {lowest_gain:.4f}"
+)
 
 # %% [markdown]
 # To have it as a product, save the definition as a YAML file and say

@@ -28,9 +28,7 @@ class Classifier(Protocol):
         """Give the probability of each class, shape (samples, classes)."""
 
 
-def features(
-    series: pd.DataFrame, variables: Sequence[str], *, by: str = "point"
-) -> pd.DataFrame:
+def features(series: pd.DataFrame, variables: Sequence[str], *, by: str = "point") -> pd.DataFrame:
     """Lay time series side by side: a row for each series, a column for each variable and time.
 
     Parameters
@@ -118,8 +116,9 @@ def fill_gaps(values: npt.ArrayLike, days: npt.ArrayLike) -> npt.NDArray[np.floa
 def spatial_blocks(
     longitude: npt.ArrayLike, latitude: npt.ArrayLike, *, size: float
 ) -> npt.NDArray[np.int64]:
-    """Number square blocks of land, for cross-validation that keeps neighbours together.
+    """Give the number of the square block of land that each place lies in.
 
+    It is for cross-validation that keeps neighbours together.
     Samples close to each other are alike. Where one is trained on and its neighbour tested, the
     accuracy tells of the neighbourhood, not of a place that nobody visited; blocks as the groups of
     `sklearn.model_selection.GroupKFold` or ``StratifiedGroupKFold`` tell of that (Roberts et al.,

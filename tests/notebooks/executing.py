@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jupytext
@@ -40,6 +41,12 @@ def _stay(event, args):
 _sys.addaudithook(_stay)
 """
 MARK = "figures: "
+_ASKED = """
+import json as _json
+
+def percent(share):
+    return f"{100 * float(share):.0f} %"
+"""
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,16 @@ def sources(folder: Path = FOLDER) -> list[Path]:
 
 
 def claims(source: Path) -> list[str]:
-    """Give the figures that the text of a notebook claims: what stands in bold and has a digit."""
+    """Give the figures that the text of a notebook claims: what stands in bold and has a digit.
+
+    Those of a text in Portuguese are given as English writes them.
+    """
     cells = jupytext.read(source).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return [bold for bold in re.findall(r"\*\*([^*]+)\*\*", text) if re.search(r"\d", bold)]
+    found = [bold for bold in re.findall(r"\*\*([^*]+)\*\*", text) if re.search(r"\d", bold)]
+    if source.stem == base_name(source):
+        return found
+    return [bold.translate(str.maketrans(",.", ".,")) for bold in found]
 
 
 def execute(source: Path, out: Path, environ: dict[str, str]) -> Executed:
@@ -70,26 +83,34 @@ def execute(source: Path, out: Path, environ: dict[str, str]) -> Executed:
     book = jupytext.read(source)
     first, last = nbformat.v4.new_code_cell(ALONE), nbformat.v4.new_code_cell(_asking(expressions))
     book.cells = [first, *book.cells, last]
-    client = NotebookClient(
-        book,
-        timeout=TIMEOUT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(out)}},
-        # Warnings of a kernel that waits say nothing of the notebook.
-        log_level="ERROR",
-    )
     begun = time.monotonic()
-    fault = None
-    try:
-        client.execute(env={**os.environ, **environ})
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
-        fault = _fault(book, e)
+    fault = _run(book, out, {**os.environ, **environ})
     seconds = time.monotonic() - begun
     figures = {} if fault else _told(book.cells[-1])
     book.cells = book.cells[1:-1]
     nbformat.write(book, out / f"{source.stem}.ipynb")
     wrong = fault or _compared(claims(source), expressions, figures)
     return Executed(source.stem, seconds, wrong, figures)
+
+
+def _run(book: Any, folder: Path, environ: dict[str, str]) -> str | None:
+    """Run all cells in a kernel of their own; say what is wrong, None if nothing is."""
+    with TemporaryDirectory(prefix="kernel-") as sockets:
+        client = NotebookClient(
+            book,
+            timeout=TIMEOUT,
+            startup_timeout=TIMEOUT,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(folder)}},
+        )
+        manager = client.create_kernel_manager()
+        # Sockets in a folder of this user's, not ports that everybody on the machine may reach.
+        manager.transport, manager.ip = "ipc", f"{sockets}/kernel"
+        try:
+            client.execute(env=environ)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
+            return _fault(book, e)
+    return None
 
 
 def base_name(source: Path) -> str:
@@ -99,9 +120,8 @@ def base_name(source: Path) -> str:
 
 def _asking(expressions: list[tuple[str, str]]) -> str:
     """Give a cell that prints what the expressions give."""
-    asked = ", ".join(f"{text!r}: {{str({code})}}".replace("{", "").replace("}", "")
-                      for text, code in expressions)  # fmt: skip
-    return f"import json as _json\nprint({MARK!r} + _json.dumps({{{asked}}}))"
+    asked = ", ".join(f"{text!r}: str({code})" for text, code in expressions)
+    return f"{_ASKED}\nprint({MARK!r} + _json.dumps({{{asked}}}))"
 
 
 def _told(cell: Any) -> dict[str, str]:
@@ -115,9 +135,8 @@ def _compared(
 ) -> str | None:
     """Compare what is claimed with what was found; None if all is so."""
     known = [text for text, _ in expressions]
-    plain = [text.replace(",", ".") for text in claimed]
-    if sorted(set(plain)) != sorted(set(known)):
-        odd = sorted(set(plain) ^ set(known))
+    if set(claimed) != set(known):
+        odd = sorted(set(claimed) ^ set(known))
         return f"figures in bold without an expression in claimed.py, or the reverse: {odd}"
     wrong = [f"**{t}** is {f}" for t, f in figures.items() if f not in (t, "True")]
     return "; ".join(wrong) or None
@@ -147,7 +166,9 @@ def environment(home: Path, samples: Path | None) -> dict[str, str]:
 
 def main() -> int:
     """Execute all, tell the time of each; 1 if a cell fails or a figure is not as claimed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--home", type=Path, default=Path(".odc_bdc"), help="home of `make demo`")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of real time series")
     parser.add_argument("names", nargs="*", help="such as 03, or 01_first_steps_pt; default: all")
