@@ -112,7 +112,7 @@ def apply(
     (3, 4)
     """
     names = _bands(fn, ds, bands)
-    arrays = xr.unify_chunks(*(ds[n] for n in names))
+    arrays: Sequence[xr.DataArray] = xr.unify_chunks(*(ds[n] for n in names))  # type: ignore[assignment]
     dims = arrays[0].dims
     strange = next((a for a in arrays if a.dims != dims), None)
     if strange is not None or len(dims) not in {2, 3}:
@@ -140,7 +140,11 @@ def apply(
     return found.assign({n: ds[find_band(ds, n)] for n in keep})
 
 
-def test_execute(fn: Function, *shapes: Any, dtype: npt.DTypeLike = "int16") -> Trial:
+def test_execute(
+    fn: Function,
+    *shapes: Any,
+    dtype: npt.DTypeLike = "int16",  # noqa: PT028 (no test)
+) -> Trial:
     """Try a function on made arrays, as a rehearsal for `apply`.
 
     Parameters
@@ -212,7 +216,7 @@ def _small_sizes(band: xr.DataArray) -> list[int]:
 
 
 def _small(band: xr.DataArray) -> npt.NDArray[Any]:
-    """Give a small block: numbers of the band, repeated where it is smaller, if they are at hand."""
+    """Give a small block: of the band's own numbers, if they are at hand."""
     sizes = _small_sizes(band)
     if band.chunks or not band.size:
         return _numbers(sizes, band.dtype)

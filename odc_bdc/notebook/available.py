@@ -70,8 +70,9 @@ def nothing_found(
         )
     } - {None}
     tiles = ", ".join(sorted(regions)[:_TILES]) + ("..." if len(regions) > _TILES else "")
+    what = f" for {asked}" if asked else ""
     return NothingFoundError(
-        f"product {product.name} has nothing{f' for {asked}' if asked else ''}{where}; its {count} datasets are of "
+        f"product {product.name} has nothing{what}{where}; its {count} datasets are of "
         f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
         + (f", tiles {tiles}" if tiles else "")
         + "; `odc-bdc cube status` and `datacube dataset search` tell more"

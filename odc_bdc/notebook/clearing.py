@@ -33,7 +33,7 @@ def _policy(ds: xr.Dataset, quality: QualityPolicy | CubeSpec | str | None) -> Q
         return _of_source(cube, product) or (
             cube.quality if len(cube.sources) != 1 else cube.sources[0].quality
         )
-    if product in shipped_cubes():
+    if product is not None and product in shipped_cubes():
         return shipped_cubes()[product].quality
     found = next((p for c in shipped_cubes().values() if (p := _of_source(c, product))), None)
     if found is None:

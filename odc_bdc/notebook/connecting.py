@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from datacube import Datacube
 
+    from odc_bdc.database import Index
+
 HOME = ".odc_bdc"
 """Folder of the private index of a project."""
 
@@ -54,24 +56,31 @@ def connect(
     """
     environ = os.environ if environ is None else environ
     try:
-        if home is not None:
-            index = read_own_index(Path(home).resolve())
-            if index is None:
-                raise DatabaseError(f"There is no index in {home} yet: run `odc-bdc db up`")
-        else:
-            found = _home_about(Path.cwd())
-            if found is None and find_user_configuration(Path(HOME), environ) is None:
-                raise DatabaseError(
-                    f"There is no index: no variable such as ODC_CONFIG_PATH names one, and "
-                    f"neither {Path.cwd()} nor a folder above it has {HOME}; `make demo` makes "
-                    "one to try, `odc-bdc db up` an empty one"
-                )
-            index = database.find_index(found or Path(HOME), environ=environ)
+        index = _index(environ) if home is None else _index_of(Path(home))
         return database.open_datacube(index, app=app)
     except DatabaseError as e:
         if "`" in str(e):
             raise
         raise DatabaseError(f"{e}; `odc-bdc db status` tells more") from None
+
+
+def _index_of(home: Path) -> Index:
+    index = read_own_index(home.resolve())
+    if index is None:
+        raise DatabaseError(f"There is no index in {home} yet: run `odc-bdc db up --home {home}`")
+    return index
+
+
+def _index(environ: Mapping[str, str]) -> Index:
+    """Find the index that the environment names, or the nearest private one."""
+    home = _home_about(Path.cwd())
+    if home is None and find_user_configuration(Path(HOME), environ) is None:
+        raise DatabaseError(
+            f"There is no index: no variable such as ODC_CONFIG_PATH names one, and neither "
+            f"{Path.cwd()} nor a folder above it has {HOME}; `make demo` makes one to try, "
+            "`odc-bdc db up` an empty one"
+        )
+    return database.find_index(home or Path(HOME), environ=environ)
 
 
 def _home_about(folder: Path) -> Path | None:

@@ -38,7 +38,7 @@ def load(dc: Datacube, product: str, *, progress: bool = True, **query: Any) -> 
         is read yet: ``ds.bdc.compute()`` shows one when it is.
     **query
         What `Datacube.load` takes. A legacy ``resolution=(64, -64)``, which would turn the image
-        upside down, is taken for ``(-64, 64)`` with a warning; and ``like`` may be in the BDC's CRS,
+        upside down, is taken for ``(-64, 64)`` with a warning. ``like`` may be in the BDC's CRS,
         in which the index driver ``postgis`` cannot be asked.
 
     Returns

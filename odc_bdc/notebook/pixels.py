@@ -1,4 +1,4 @@
-"""Values of single pixels of many datasets: each file is opened once, and no block is read twice."""
+"""Values of single pixels of many datasets: files are opened once, and blocks are read once."""
 
 from __future__ import annotations
 
@@ -330,12 +330,10 @@ def _windows(
 
 def is_missing(values: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
     """Tell where there is no data; NaN is none in any case."""
-    if values.dtype.kind == "f":
-        missing = np.isnan(values)
-        return missing if nodata is None else missing | (values == nodata)
-    if nodata is None:
-        return np.zeros(values.shape, bool)
-    return values == nodata
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if nodata is not None:
+        missing |= values == nodata
+    return missing
 
 
 def find_measurements(product: Product, names: Sequence[str]) -> dict[str, Measurement]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 import shapely.geometry
+from shapely.geometry.base import BaseGeometry
 
 from odc_bdc.errors import InvalidValueError, first_line
 
@@ -52,7 +53,7 @@ class Polygons:
     """
 
     ids: pd.Index
-    geometries: tuple[shapely.Geometry, ...]
+    geometries: tuple[BaseGeometry, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -161,7 +162,7 @@ def _pairs(given: Any) -> npt.NDArray[np.float64] | None:
     return pairs
 
 
-def _geometries(given: Any, what: str) -> tuple[Any, list[shapely.Geometry]]:
+def _geometries(given: Any, what: str) -> tuple[Any, list[BaseGeometry]]:
     """Give ids and geometries in degrees."""
     given = _in_degrees(given)
     if isinstance(given, pd.DataFrame):  # a GeoDataFrame
@@ -205,8 +206,8 @@ def _ids(members: Sequence[Any]) -> Any:
     return pd.RangeIndex(len(found)) if None in found else found
 
 
-def _shape(given: Any, what: str) -> shapely.Geometry:
-    if isinstance(given, shapely.Geometry):
+def _shape(given: Any, what: str) -> BaseGeometry:
+    if isinstance(given, BaseGeometry):
         geometry = given
     else:
         try:
@@ -220,7 +221,7 @@ def _shape(given: Any, what: str) -> shapely.Geometry:
 
 
 def _named(ids: Any, what: str) -> pd.Index:
-    found = pd.Index(ids, name=what)
+    found: pd.Index = pd.Index(ids, name=what)
     twice: list[Hashable] = found[found.duplicated()].tolist()
     if twice:
         raise InvalidValueError(

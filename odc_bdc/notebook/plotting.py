@@ -83,11 +83,12 @@ def plot(
     values, what = _values(ds, name, labels)
     ax = ax or plt.subplots()[1]
     if "point" in values.dims or values.ndim == 1:
-        lines = {"hue": "point"} if "point" in values.dims else {}
-        values.plot.line(ax=ax, x="time", **lines, **how)
+        hue = "point" if "point" in values.dims else None
+        values.plot.line(ax=ax, x="time", hue=hue, **how)
         ax.set_xlabel(labels["time"])
-        if ax.get_legend():
-            ax.get_legend().set_title(labels["point"])
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.set_title(labels["point"])
     else:
         one = at_time(values.to_dataset(name="shown"), time)
         rows, columns = _spatial(one["shown"])

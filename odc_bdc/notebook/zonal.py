@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 from odc.geo import CRS
 from odc.geo.geom import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.notebook.places import LONLAT, Polygons
@@ -105,7 +107,7 @@ class Zones:
             for name, column in zip(STATISTICS, zip(*made, strict=True), strict=True)
         }
 
-    def _of_variable(self, values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
+    def _of_variable(self, values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], ...]:
         valid = ~np.isnan(values)
         zone, weights, known = self.zone[valid], self.weights[valid], values[valid]
         n = len(self.ids)
@@ -149,7 +151,7 @@ def _degrees(crs: CRS, step: float) -> float:
 
 
 def _covered(
-    polygon: shapely.Geometry,
+    polygon: BaseGeometry,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Give columns and rows of the pixels that a polygon touches, and the shares within.
 
