@@ -14,16 +14,22 @@ from odc_bdc.notebook import accessor as _accessor  # noqa: F401 (registers `.bd
 
 if TYPE_CHECKING:
     from odc_bdc.notebook.applying import apply, test_execute
-    from odc_bdc.notebook.connecting import connect
+    from odc_bdc.notebook.classifying import classify, features, fill_gaps, spatial_blocks
+    from odc_bdc.notebook.connecting import connect, find_home
     from odc_bdc.notebook.loading import load
     from odc_bdc.notebook.sampling import timeseries
     from odc_bdc.notebook.smoothing import smooth
 
 __all__ = [
     "apply",
+    "classify",
     "connect",
+    "features",
+    "fill_gaps",
+    "find_home",
     "load",
     "smooth",
+    "spatial_blocks",
     "test_execute",
     "timeseries",
 ]
@@ -31,9 +37,14 @@ __all__ = [
 # A module has never the name of what it holds: it would stand in its place once imported.
 _HOMES = {
     "apply": "applying",
+    "classify": "classifying",
     "connect": "connecting",
+    "features": "classifying",
+    "fill_gaps": "classifying",
+    "find_home": "connecting",
     "load": "loading",
     "smooth": "smoothing",
+    "spatial_blocks": "classifying",
     "test_execute": "applying",
     "timeseries": "sampling",
 }
