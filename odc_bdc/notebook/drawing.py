@@ -35,8 +35,9 @@ def draw(
     ----------
     ds
         Bands (time, y, x) or (y, x) as `dc.load` gives them, under their names or aliases; or
-        floating-point numbers with NaN: reflectances, or stored values if their attribute
-        ``scale_factor`` says so. Dask arrays are computed, those that the style needs.
+        floating-point numbers with NaN: reflectances and indices, or, if they are large and have
+        the attribute ``scale_factor``, stored values. Of dask arrays those are computed that the
+        style needs.
     style
         Name of the style, as of the map server; any index of spyndex made of reflectances too.
     time

@@ -29,6 +29,8 @@ ProductLike: TypeAlias = "str | CubeSpec | Mapping[str, Any] | Any"
 
 _SAID = ("product", "cube")  # attributes of a dataset that name what it is of
 _NUMBERS = ("nodata", "scale_factor", "add_offset")
+# No reflectance or index comes near it, and stored as ten-thousandths it is as good as nothing.
+_MOST_PHYSICAL = 5.0
 _TOLD = (*_NUMBERS, "flags_definition")
 
 
@@ -111,8 +113,8 @@ def find_style(ds: xr.Dataset, name: str, product: ProductLike | None = None) ->
     ----------
     ds
         Bands under their own names or their aliases, stored as the product stores them, or as
-        floating-point numbers with NaN: reflectances, or stored values if the attribute
-        ``scale_factor`` says so.
+        floating-point numbers with NaN: reflectances and indices, or, if they are large and have
+        the attribute ``scale_factor``, stored values.
     name
         As of the map server (`odc_bdc.ows.styles`); any index of spyndex that is made of
         reflectances as well.
@@ -250,7 +252,20 @@ def _stored(band: xr.DataArray, measurement: Mapping[str, Any]) -> dict[str, Any
         # Gaps are NaN, and numbers are reflectances unless the array has a scale.
         document = {key: value for key, value in document.items() if key not in _NUMBERS}
         told.pop("nodata", None)
+        if _is_physical(band):
+            told = {key: value for key, value in told.items() if key not in _NUMBERS}
     return {**document, **told}
+
+
+def _is_physical(band: xr.DataArray) -> bool:
+    """Tell if floating-point numbers are reflectances or indices, whatever scale they carry.
+
+    xarray keeps attributes when numbers are scaled, so these alone do not tell. As stored, the
+    numbers of an image go to thousands.
+    """
+    thinned = band.isel({dim: slice(None, None, -(-n // 64) or 1) for dim, n in band.sizes.items()})
+    values = np.abs(thinned.values[np.isfinite(thinned.values)])
+    return bool(values.size) and bool(values.max() <= _MOST_PHYSICAL)
 
 
 def _pick(found: Mapping[str, Style], name: str) -> Style:
