@@ -120,7 +120,7 @@ class ImageMap(ipw.VBox):  # type: ignore[misc]
             _layer(images, start, f"bdc-{number}")
             for number, (images, start) in enumerate(zip(sides.images, sides.starts, strict=True))
         ]
-        self.map = _map(sides.bounds, basemap, language)
+        self.map = base_map(sides.bounds, basemap, language)
         self._place()
         names = ["time"] if len(self.layers) == 1 else ["left", "right"]
         self.times = [
@@ -231,7 +231,8 @@ def _legends(images: tuple[Images, ...]) -> list[Any]:
     return [ipw.Image(value=picture, format="png") for picture in pictures if picture]
 
 
-def _map(bounds: Bounds, basemap: Any, language: str) -> Any:
+def base_map(bounds: Bounds, basemap: Any, language: str) -> Any:
+    """Make a map of a place with the outlines of countries, and nothing from another host."""
     countries = ipl.GeoJSON(data=outlines(bounds), style=_OUTLINE, name=say("countries", language))
     centre, zoom = view_of(bounds)
     made = ipl.Map(
