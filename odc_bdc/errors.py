@@ -25,6 +25,10 @@ class UnknownNameError(OdcBdcError, LookupError):
     """A name is not known; the message lists the known ones."""
 
 
+class NothingFoundError(OdcBdcError, LookupError):
+    """The index holds nothing of what was asked for; the message says what there is."""
+
+
 class SceneError(OdcBdcError, OSError):
     """A scene or one of its files cannot be used; the message names it and the reason."""
 

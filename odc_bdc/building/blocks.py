@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from odc_bdc.indexing.archive import Member
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
     from odc_bdc.files import OpenFile, SceneFile
+
+Place: TypeAlias = tuple[int, int]
+"""Row and column."""
 
 # Numbers of TIFF's tag Compression; of DEFLATE there are two.
 _CODECS = {8: "deflate_decode", 32946: "deflate_decode", 50000: "zstd_decode", 5: "lzw_decode"}
@@ -91,6 +94,34 @@ class BlockFile:
                 if parts := shared(window, block):
                     self._block(opened, by, bx, out[parts[0]], parts[1])
 
+    def pixels(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+        """Read single pixels, each block that holds some of them once.
+
+        Parameters
+        ----------
+        rows, columns
+            Of one length, within the file, in any order.
+
+        Returns
+        -------
+        numpy.ndarray
+            As long, of the file's dtype.
+
+        Raises
+        ------
+        SceneError, ReplacedFileError
+            As `read`.
+        """
+        found = np.empty(len(rows), self.dtype)
+        block = np.empty(self.side, self.dtype)
+        whole = slice(0, self.side[0]), slice(0, self.side[1])
+        members = by_block(rows, columns, self.side)
+        with self.file.open(self.places[by, bx].tolist() for by, bx in members) as opened:
+            for (by, bx), at in members.items():
+                self._block(opened, by, bx, block, whole)
+                found[at] = block[rows[at] - by * self.side[0], columns[at] - bx * self.side[1]]
+        return found
+
     def _block(
         self, opened: OpenFile, by: int, bx: int, out: npt.NDArray[Any], part: Window
     ) -> None:
@@ -115,6 +146,31 @@ class BlockFile:
                 f"{self.file.name}: cannot be read: block {by}, {bx} is broken ({e})"
             ) from e
         out[:] = stored[part]
+
+
+def by_block(
+    rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], side: tuple[int, int]
+) -> dict[Place, npt.NDArray[np.intp]]:
+    """Sort pixels by the blocks that they lie in.
+
+    Returns
+    -------
+    dict
+        Positions of pixels by row and column of the block, blocks in the order of the file.
+
+    Examples
+    --------
+    >>> by_block(np.array([600, 3, 601]), np.array([0, 9, 511]), (512, 512))
+    {(0, 0): array([1]), (1, 0): array([0, 2])}
+    """
+    if not len(rows):
+        return {}
+    ys, xs = rows // side[0], columns // side[1]
+    order = np.lexsort((xs, ys))
+    ys, xs = ys[order], xs[order]
+    starts = np.flatnonzero(np.diff(ys, prepend=-1) | np.diff(xs, prepend=-1))
+    parts = np.split(order, starts[1:])
+    return dict(zip(zip(ys[starts].tolist(), xs[starts].tolist(), strict=True), parts, strict=True))
 
 
 def block_file(file: SceneFile, band: int) -> BlockFile | None:

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
-from odc_bdc.building.blocks import BlockFile, block_file
+from odc_bdc.building.blocks import BlockFile, Place, block_file
 from odc_bdc.building.warping import Positions, positions, resample
 from odc_bdc.errors import InvalidValueError, SceneError, first_line
 from odc_bdc.files import OpenDataset, SceneFile, Versions, scene_files
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from odc_bdc.cog import Window
     from odc_bdc.planning import BandSource
-
-Place: TypeAlias = tuple[int, int]
-"""Row and column."""
 
 _ALIGNED = 1e-3
 """A shift between two pixel grids, in pixels, that is taken for rounding of their coordinates."""

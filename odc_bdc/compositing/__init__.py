@@ -20,7 +20,7 @@ from odc_bdc.compositing.cube import (
     needs_classes,
     recode_quality,
 )
-from odc_bdc.compositing.dataset import composite
+from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 
@@ -45,6 +45,7 @@ __all__ = [
     "load_mask",
     "needs_classes",
     "observe_block",
+    "quality_classes",
     "recode_quality",
     "scene_order",
 ]

@@ -1,0 +1,96 @@
+"""`connect`: the index that belongs to a notebook."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from odc_bdc import database
+from odc_bdc.database.configuration import find_user_configuration, own_path, read_own_index
+from odc_bdc.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from datacube import Datacube
+
+    from odc_bdc.database import Index
+
+HOME = ".odc_bdc"
+"""Folder of the private index of a project."""
+
+
+def connect(
+    home: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    app: str = "notebook",
+) -> Datacube:
+    """Open the index.
+
+    Parameters
+    ----------
+    home
+        Folder of a private index, as ``odc-bdc`` has it. By default the index that the environment
+        names (``ODC_CONFIG_PATH`` and whatever else datacube reads), or else ``.odc_bdc`` in the
+        folder of the notebook or in one above it.
+    environ
+        Environment variables; by default those of the process.
+    app
+        The name that the server shows for the connection.
+
+    Returns
+    -------
+    datacube.Datacube
+
+    Raises
+    ------
+    DatabaseError
+        If there is no index, it does not answer, or was not initialised; the message names the
+        command that helps.
+
+    Examples
+    --------
+    >>> dc = connect()  # doctest: +SKIP
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        index = _index(environ) if home is None else _index_of(Path(home))
+        return database.open_datacube(index, app=app)
+    except DatabaseError as e:
+        if "`" in str(e):
+            raise
+        raise DatabaseError(f"{e}; `odc-bdc db status` tells more") from None
+
+
+def _index_of(home: Path) -> Index:
+    index = read_own_index(home.resolve())
+    if index is None:
+        raise DatabaseError(f"There is no index in {home} yet: run `odc-bdc db up --home {home}`")
+    return index
+
+
+def _index(environ: Mapping[str, str]) -> Index:
+    """Find the index that the environment names, or the nearest private one."""
+    home = _home_about(Path.cwd())
+    if home is None and find_user_configuration(Path(HOME), environ) is None:
+        raise DatabaseError(
+            f"There is no index: no variable such as ODC_CONFIG_PATH names one, and neither "
+            f"{Path.cwd()} nor a folder above it has {HOME}; `make demo` makes one to try, "
+            "`odc-bdc db up` an empty one"
+        )
+    return database.find_index(home or Path(HOME), environ=environ)
+
+
+def _home_about(folder: Path) -> Path | None:
+    """Give the folder of the nearest private index, looking upwards."""
+    homes = (place / HOME for place in (folder, *folder.parents))
+    return next((home for home in homes if _is_there(home)), None)
+
+
+def _is_there(home: Path) -> bool:
+    try:
+        return own_path(home).is_file()
+    except OSError:  # somebody else's
+        return False
