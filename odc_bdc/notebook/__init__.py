@@ -13,16 +13,29 @@ from odc_bdc.errors import MissingDependencyError
 from odc_bdc.notebook import accessor as _accessor  # noqa: F401 (registers `.bdc`)
 
 if TYPE_CHECKING:
+    from odc_bdc.notebook.animating import animate, overlay
     from odc_bdc.notebook.applying import apply, test_execute
     from odc_bdc.notebook.connecting import connect
+    from odc_bdc.notebook.drawing import draw
+    from odc_bdc.notebook.exporting import export_html
+    from odc_bdc.notebook.footprints import bdc_plot_datasets
     from odc_bdc.notebook.loading import load
     from odc_bdc.notebook.sampling import timeseries
+    from odc_bdc.notebook.showing import show
     from odc_bdc.notebook.smoothing import smooth
+    from odc_bdc.notebook.tables import datasets_table
 
 __all__ = [
+    "animate",
     "apply",
+    "bdc_plot_datasets",
     "connect",
+    "datasets_table",
+    "draw",
+    "export_html",
     "load",
+    "overlay",
+    "show",
     "smooth",
     "test_execute",
     "timeseries",
@@ -30,9 +43,16 @@ __all__ = [
 
 # A module has never the name of what it holds: it would stand in its place once imported.
 _HOMES = {
+    "animate": "animating",
     "apply": "applying",
+    "bdc_plot_datasets": "footprints",
     "connect": "connecting",
+    "datasets_table": "tables",
+    "draw": "drawing",
+    "export_html": "exporting",
     "load": "loading",
+    "overlay": "animating",
+    "show": "showing",
     "smooth": "smoothing",
     "test_execute": "applying",
     "timeseries": "sampling",

@@ -82,11 +82,13 @@ def paint(ds: xr.Dataset, style: Style) -> xr.DataArray:
     y, x = plane(ds)
     names = {variable: band for band, variable in style.bands.items() if band in style.needed}
     data = ds[[*names]].rename(names)
-    data = data.reset_coords(drop=True) if "time" in data.dims else data.drop_vars("time", errors="ignore")
+    data = (
+        data.reset_coords(drop=True)
+        if "time" in data.dims
+        else data.drop_vars("time", errors="ignore")
+    )
     data = data.rename({y: "y", x: "x"}) if (y, x) != ("y", "x") else data
-    data = data.assign_coords(
-        {dim: np.arange(data.sizes[dim]) for dim in ("y", "x")}
-    ).load()
+    data = data.assign_coords({dim: np.arange(data.sizes[dim]) for dim in ("y", "x")}).load()
     painter = style.painter()
     if "time" in data.dims:
         frames = [_frame(data.isel(time=i), style, painter) for i in range(data.sizes["time"])]

@@ -132,6 +132,7 @@ def _page(sides: Sides, title: str | None, about: str, opacity: float, language:
         about=about,
         words=_words(language),
         sides=forms,
+        several=sum(bool(form["legend"]) for form in forms) > 1,
         opacity=round(100 * opacity),
         notes=[note for note in dict.fromkeys(i.note for i in sides.images) if note],
         policy=_policy(sides, script),

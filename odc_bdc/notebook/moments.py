@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,12 +12,14 @@ from odc_bdc.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
 
     import xarray as xr
 
-TimeLike: TypeAlias = "str | date | Sequence[str | date]"
+TimeLike: TypeAlias = "str | date | tuple[str | date, str | date]"
 """``2020``, ``2020-01`` or a day; a pair of them is a range, the last one wholly in it."""
+
+
+_TIMES = "give 2020, 2020-01 or 2020-01-17, or a pair of them"
 
 
 def chosen(ds: xr.Dataset, time: TimeLike | None) -> xr.Dataset:
@@ -50,7 +53,7 @@ def within(times: Sequence[Any], time: TimeLike) -> list[int]:
     >>> within(["2019-12-19", "2020-01-01", "2020-01-17"], ("2019-12", "2020-01-01"))
     [0, 1]
     """
-    first, last = (time, time) if isinstance(time, str) or not hasattr(time, "__len__") else time
+    first, last = (time, time) if isinstance(time, str | date) else _pair(time)
     start, end = _period(first).start_time, _period(last).end_time
     known = pd.DatetimeIndex(np.asarray(times, "datetime64[ns]"))
     found = [i for i, t in enumerate(known) if start <= t <= end]
@@ -60,13 +63,19 @@ def within(times: Sequence[Any], time: TimeLike) -> list[int]:
     return found
 
 
+def _pair(time: Any) -> tuple[Any, Any]:
+    try:
+        first, last = time
+    except (TypeError, ValueError) as e:
+        raise InvalidValueError(f"{time!r} is no time: {_TIMES}") from e
+    return first, last
+
+
 def _period(time: Any) -> Any:
     try:
         return pd.Period(time) if isinstance(time, str) else pd.Period(pd.Timestamp(time), "D")
     except (ValueError, TypeError) as e:
-        raise InvalidValueError(
-            f"{time!r} is no time: give 2020, 2020-01 or 2020-01-17, or a pair of them"
-        ) from e
+        raise InvalidValueError(f"{time!r} is no time: {_TIMES}") from e
 
 
 def is_time(text: str) -> bool:

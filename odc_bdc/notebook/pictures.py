@@ -77,7 +77,7 @@ class Pictures:
     @property
     def ground(self) -> float:
         """Metres on the ground that a pixel's side is long, in the middle."""
-        return abs(self.geobox.resolution.x) * ground_scale(self.geobox)
+        return float(abs(self.geobox.resolution.x)) * ground_scale(self.geobox)
 
     def note(self, language: str = "en") -> str:
         """Say that the images are coarser than the data; empty if they are not."""

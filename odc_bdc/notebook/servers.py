@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
-from odc_bdc.errors import InvalidValueError, OdcBdcError, SourceError, UnknownNameError, did_you_mean
-from odc_bdc.ows.endpoints import fetch
+from odc_bdc.errors import (
+    InvalidValueError,
+    OdcBdcError,
+    SourceError,
+    UnknownNameError,
+    did_you_mean,
+)
 from odc_bdc.notebook.moments import within
+from odc_bdc.ows.endpoints import fetch
 
 if TYPE_CHECKING:
     from odc_bdc.notebook.moments import TimeLike
@@ -104,7 +110,9 @@ def _layers(url: str, language: str) -> dict[str, ET.Element]:
 
 
 def _times(layer: ET.Element) -> list[str]:
-    dimension = next((d for d in layer.findall(f"{_WMS}Dimension") if d.get("name") == "time"), None)
+    dimension = next(
+        (d for d in layer.findall(f"{_WMS}Dimension") if d.get("name") == "time"), None
+    )
     text = (dimension.text or "").strip() if dimension is not None else ""
     if "/" in text:
         raise InvalidValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,7 +10,9 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import bbox_union
 
-from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.notebook.available import find_product, nothing_found
+from odc_bdc.notebook.loading import load
 from odc_bdc.notebook.moments import day, is_time, within
 from odc_bdc.notebook.pictures import MOST_PIXELS, WEB, Pictures, pictures, web_geobox
 from odc_bdc.notebook.servers import ServedLayer, served_layer
@@ -128,12 +130,14 @@ class Asked:
                 f"product {what}: say where its images are, server='http://127.0.0.1:8000' "
                 "(`odc-bdc ows serve`) or dc=nb.connect()"
             )
-        return self._drawn(_whole_product(self.dc, what, self.time, self.most_pixels), style, what, None)
+        return self._drawn(
+            _whole_product(self.dc, what, self.time, self.most_pixels), style, what, None
+        )
 
     def _drawn(self, ds: xr.Dataset, style: str, name: str, time: TimeLike | None) -> Drawn:
-        product = self.product or (name or None)
-        if isinstance(product, str) and self.dc is not None:
-            product = self.dc.index.products.get_by_name(product) or product
+        product = self.product
+        if product is None and name and self.dc is not None:
+            product = self.dc.index.products.get_by_name(name)
         found = pictures(ds, style, product=product, time=time, most_pixels=self.most_pixels)
         title = found.style.title(self.language)
         return Drawn(found, f"{name}, {title}" if name else title, self.language)
@@ -162,7 +166,7 @@ class Sides:
 def find_sides(
     what: Shown,
     style: str | tuple[str, str],
-    swipe: Shown | datetime.date | bool | None,  # noqa: FBT001 (as `show` has it)
+    swipe: Shown | dt.date | bool | None,  # noqa: FBT001 (as `show` has it)
     asked: Asked,
 ) -> Sides:
     """Find the images of one side or of two; see `odc_bdc.notebook.show` for the parameters."""
@@ -176,27 +180,19 @@ def find_sides(
     if swipe is True:
         right = left if first == second else asked.images(what, second)
         return Sides((left, right), (0, last))
-    if isinstance(swipe, datetime.date) or (isinstance(swipe, str) and is_time(swipe)):
+    if isinstance(swipe, dt.date) or (isinstance(swipe, str) and is_time(swipe)):
         right = left if first == second else asked.images(what, second)
         return Sides((left, right), (last, within(right.labels, swipe)[-1]))
     right = asked.images(swipe, second)
     return Sides((left, right), (last, len(right.labels) - 1))
 
 
-def _whole_product(
-    dc: Datacube, name: str, time: TimeLike | None, most_pixels: int
-) -> xr.Dataset:
+def _whole_product(dc: Datacube, name: str, time: TimeLike | None, most_pixels: int) -> xr.Dataset:
     """Open all images of a product, coarse enough for a map; each is read when it is drawn."""
-    product = dc.index.products.get_by_name(name)
-    if product is None:
-        known = sorted(p.name for p in dc.index.products.get_all())
-        raise UnknownNameError(f"the index has no product {name!r}; it has {', '.join(known)}")
+    product = find_product(dc, name)
     datasets = dc.find_datasets(product=name)
     if not datasets:
-        raise InvalidValueError(
-            f"product {name} has no images in the index: `odc-bdc cube build` or `cube declare` "
-            "makes those of a cube, `odc-bdc index` adds scenes"
-        )
+        raise nothing_found(dc, product, {})
     if time is not None:
         begins = [d.time.begin.replace(tzinfo=None) for d in datasets]
         datasets = [datasets[i] for i in within(begins, time)]
@@ -208,8 +204,10 @@ def _whole_product(
         finest *= 111_320
     box = bbox_union(places)
     geobox = web_geobox(GeoBox.from_bbox(box, crs=WEB, resolution=finest), most_pixels)
-    midnight = all(d.time.begin.time() == datetime.time() for d in datasets)
-    return dc.load(
+    midnight = all(d.time.begin.time() == dt.time() for d in datasets)
+    return load(
+        dc,
+        name,
         datasets=datasets,
         like=geobox,
         dask_chunks={"time": 1},

@@ -62,7 +62,9 @@ class Style:
         if "needed_bands" in config:
             return tuple(config["needed_bands"])
         lights = self.config["components"].values()
-        return tuple(dict.fromkeys(band for light in lights for band in light if band != "scale_range"))
+        return tuple(
+            dict.fromkeys(band for light in lights for band in light if band != "scale_range")
+        )
 
     @property
     def effect(self) -> str:
@@ -153,17 +155,17 @@ def find_style(ds: xr.Dataset, name: str, product: ProductLike | None = None) ->
 
 def _described(product: ProductLike) -> _Product:
     if isinstance(product, str):
-        known = {**shipped_products(), **shipped_cubes()}
+        known: Mapping[str, Any] = {**shipped_products(), **shipped_cubes()}
         if product not in known:
             raise UnknownNameError(
                 f"{product!r} is no shipped product{did_you_mean(product, known)}; give the "
                 "product of the index instead: dc.index.products.get_by_name(...)"
             )
-        product = known[product]
+        return _described(known[product])
     if isinstance(product, CubeSpec):
         document = product.to_product()
         return _Product(product.name, tuple(document["measurements"]), cube_look(product))
-    document = getattr(product, "definition", product)
+    document: Any = getattr(product, "definition", product)
     try:
         name, measurements = str(document["name"]), tuple(document["measurements"])
     except (KeyError, TypeError) as e:
@@ -254,7 +256,9 @@ def _stored(band: xr.DataArray, measurement: Mapping[str, Any]) -> dict[str, Any
         told.pop("nodata", None)
         if _is_physical(band):
             told = {key: value for key, value in told.items() if key not in _NUMBERS}
-    return {**document, **told}
+    # What `load` has noted counts where the product is not known.
+    aliases = measurement.get("aliases") or band.attrs.get("aliases") or []
+    return {**document, **told, "aliases": [*aliases]}
 
 
 def _is_physical(band: xr.DataArray) -> bool:

@@ -97,9 +97,8 @@ def described(
     """
     cubes = shipped_cubes() if cubes is None else cubes
     name = str(product["name"])
-    sources = ((c.mission, s.quality) for c in cubes.values() for s in c.sources if s.product == name)
-    # Of several cubes the last.
-    mission, quality = [("", None), *sources][-1]
+    sources = {s.product: (c.mission, s.quality) for c in cubes.values() for s in c.sources}
+    mission, quality = sources.get(name, ("", None))
     return SceneLayer(product, time_resolution, product_mission(name) or mission, quality)
 
 
