@@ -137,5 +137,5 @@ def _frame(data: xr.Dataset, style: Style, painter: Any) -> npt.NDArray[np.uint8
     if "components" in style.config:
         # NaN has no colour, and what has no data is transparent anyway.
         data = data.fillna(0)
-    image = painter.transform_data(data, data[[*data.data_vars][0]].copy(data=mask))
+    image = painter.transform_data(data, data[next(iter(data.data_vars))].copy(data=mask))
     return frame(image)

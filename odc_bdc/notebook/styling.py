@@ -163,8 +163,8 @@ def _described(product: ProductLike) -> _Product:
             )
         return _described(known[product])
     if isinstance(product, CubeSpec):
-        document = product.to_product()
-        return _Product(product.name, tuple(document["measurements"]), cube_look(product))
+        measurements = tuple(product.to_product()["measurements"])
+        return _Product(product.name, measurements, cube_look(product))
     document: Any = getattr(product, "definition", product)
     try:
         name, measurements = str(document["name"]), tuple(document["measurements"])
