@@ -17,6 +17,7 @@ _COMMANDS = {
     "doctor": "odc_bdc.cli.doctor:doctor",
     "grid": "odc_bdc.cli.grid:grid",
     "index": "odc_bdc.cli.index:index",
+    "lab": "odc_bdc.cli.lab:lab",
     "ows": "odc_bdc.cli.ows:ows",
     "product": "odc_bdc.cli.product:product",
     "scenes": "odc_bdc.cli.scenes:scenes",

@@ -13,21 +13,34 @@ from odc_bdc.errors import MissingDependencyError
 from odc_bdc.notebook import accessor as _accessor  # noqa: F401 (registers `.bdc`)
 
 if TYPE_CHECKING:
+    from odc_bdc.notebook.animating import animate, overlay
     from odc_bdc.notebook.applying import apply, test_execute
     from odc_bdc.notebook.classifying import classify, features, fill_gaps, spatial_blocks
     from odc_bdc.notebook.connecting import connect, find_home
+    from odc_bdc.notebook.drawing import draw
+    from odc_bdc.notebook.exporting import export_html
+    from odc_bdc.notebook.footprints import bdc_plot_datasets
     from odc_bdc.notebook.loading import load
     from odc_bdc.notebook.sampling import timeseries
+    from odc_bdc.notebook.showing import show
     from odc_bdc.notebook.smoothing import smooth
+    from odc_bdc.notebook.tables import datasets_table
 
 __all__ = [
+    "animate",
     "apply",
+    "bdc_plot_datasets",
     "classify",
     "connect",
+    "datasets_table",
+    "draw",
+    "export_html",
     "features",
     "fill_gaps",
     "find_home",
     "load",
+    "overlay",
+    "show",
     "smooth",
     "spatial_blocks",
     "test_execute",
@@ -36,13 +49,20 @@ __all__ = [
 
 # A module has never the name of what it holds: it would stand in its place once imported.
 _HOMES = {
+    "animate": "animating",
     "apply": "applying",
+    "bdc_plot_datasets": "footprints",
     "classify": "classifying",
     "connect": "connecting",
+    "datasets_table": "tables",
+    "draw": "drawing",
+    "export_html": "exporting",
     "features": "classifying",
     "fill_gaps": "classifying",
     "find_home": "connecting",
     "load": "loading",
+    "overlay": "animating",
+    "show": "showing",
     "smooth": "smoothing",
     "spatial_blocks": "classifying",
     "test_execute": "applying",

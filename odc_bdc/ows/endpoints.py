@@ -282,10 +282,15 @@ def _check(url: str, sample: _Sample, request: _Request, timeout: float) -> Endp
     return EndpointResult(sample.cube.name, request.name, request.crs, full, reason)
 
 
-def fetch(url: str, *, timeout: float = 120.0) -> bytes:
-    """Give the body of an answer; `OdcBdcError` says what went wrong."""
+def fetch(url: str, *, timeout: float = 120.0, language: str = "") -> bytes:
+    """Give the body of an answer; `OdcBdcError` says what went wrong.
+
+    Texts are in a language that is asked for, if the server has it.
+    """
+    headers = {"Accept-Language": language} if language else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (named by the caller)
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 (our own server)
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as e:

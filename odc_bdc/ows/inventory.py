@@ -55,7 +55,6 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
         published as a product of scenes.
     """
     cubes = shipped_cubes() if cubes is None else cubes
-    sources = {s.product: (c.mission, s.quality) for c in cubes.values() for s in c.sources}
     present: list[CubeSpec] = []
     scenes: list[SceneLayer] = []
     left_out: dict[str, str] = {}
@@ -76,11 +75,31 @@ def inventory(dc: Datacube, cubes: Mapping[str, CubeSpec] | None = None) -> Inve
         if name in cubes:
             present.append(cubes[name])
         else:
-            resolution = _time_resolution(dc, name)
-            mission, quality = sources.get(name, ("", None))
-            mission = product_mission(name) or mission
-            scenes.append(SceneLayer(definition, resolution, mission, quality))
+            scenes.append(described(definition, _time_resolution(dc, name), cubes))
     return Inventory(tuple(present), tuple(scenes), left_out, overviews)
+
+
+def described(
+    product: Mapping[str, Any],
+    time_resolution: TimeResolution = "summary",
+    cubes: Mapping[str, CubeSpec] | None = None,
+) -> SceneLayer:
+    """Say of a product that is no known cube what decides on its layer.
+
+    Parameters
+    ----------
+    product
+        The ODC product document.
+    time_resolution
+        By default that of composites, whose periods the product's name may tell.
+    cubes
+        By name, those that come with odc_bdc if not given: they know the quality of their sources.
+    """
+    cubes = shipped_cubes() if cubes is None else cubes
+    name = str(product["name"])
+    sources = {s.product: (c.mission, s.quality) for c in cubes.values() for s in c.sources}
+    mission, quality = sources.get(name, ("", None))
+    return SceneLayer(product, time_resolution, product_mission(name) or mission, quality)
 
 
 def config_of_index(

@@ -71,6 +71,17 @@ class Translations:
         return part
 
 
+def in_language(part: Any, language: str) -> Any:
+    """Give a part of a configuration with each `Text` in one of `LANGUAGES`."""
+    if isinstance(part, Text):
+        return getattr(part, language)
+    if isinstance(part, dict):
+        return {key: in_language(value, language) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [in_language(value, language) for value in part]
+    return part
+
+
 def install_translations(
     app: Any, labels: Mapping[str, str], portuguese: Mapping[str, str]
 ) -> None:

@@ -94,9 +94,7 @@ def cube_layer(cube: CubeSpec, *, indices: Sequence[str] = INDICES) -> dict[str,
     )
     period = period_title(cube.timeline)
     words = [cube.platform, cube.instrument, period, _FUNCTIONS.get(cube.function.name)]
-    quality = cube.quality if cube.function.picks_date else None
-    look = Look(cube.mission, quality, _days(cube.timeline), tuple(indices))
-    return _layer(cube.to_product(), title, abstract, "summary", look) | {
+    return _layer(cube.to_product(), title, abstract, "summary", cube_look(cube, indices)) | {
         "keywords": [w if isinstance(w, Text) else Text.same(w) for w in words if w]
     }
 
@@ -119,10 +117,22 @@ def scene_layer(scenes: SceneLayer, *, indices: Sequence[str] = INDICES) -> dict
     )
     title = Text.same(name) if scenes.is_composite else Text(f"{name}, scenes", f"{name}, cenas")
     timeline = scenes.timeline
-    days = _days(timeline) if timeline else None
-    look = Look(scenes.mission, scenes.quality, days, tuple(indices))
     words = [_mission(scenes.mission), period_title(timeline) if timeline else _SCENES]
+    look = scene_look(scenes, indices)
     return _layer(product, title, abstract, scenes.time_resolution, look) | {"keywords": words}
+
+
+def cube_look(cube: CubeSpec, indices: Sequence[str] = INDICES) -> Look:
+    """Give what decides on the styles of a cube's layer."""
+    quality = cube.quality if cube.function.picks_date else None
+    return Look(cube.mission, quality, _days(cube.timeline), tuple(indices))
+
+
+def scene_look(scenes: SceneLayer, indices: Sequence[str] = INDICES) -> Look:
+    """Give what decides on the styles of the layer of a product that is no known cube."""
+    timeline = scenes.timeline
+    days = _days(timeline) if timeline else None
+    return Look(scenes.mission, scenes.quality, days, tuple(indices))
 
 
 def layer_folders(

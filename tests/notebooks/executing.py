@@ -115,7 +115,7 @@ def _run(book: Any, folder: Path, environ: dict[str, str]) -> str | None:
 
 def base_name(source: Path) -> str:
     """Give the name of a notebook without its language."""
-    return source.stem.removesuffix("_pt")
+    return source.stem.removesuffix(".pt")
 
 
 def _asking(expressions: list[tuple[str, str]]) -> str:
@@ -160,6 +160,8 @@ def environment(home: Path, samples: Path | None) -> dict[str, str]:
         "ODC_CONFIG_PATH": str((home / "datacube.conf").resolve()),
         "ODC_BDC_HOME": str(home.resolve()),
         "ODC_BDC_SAMPLES": "" if samples is None else str(samples),
+        # Threads of products of small matrices wait for each other more than they compute.
+        "OPENBLAS_NUM_THREADS": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
 
@@ -171,7 +173,7 @@ def main() -> int:
     )
     parser.add_argument("--home", type=Path, default=Path(".odc_bdc"), help="home of `make demo`")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of real time series")
-    parser.add_argument("names", nargs="*", help="such as 03, or 01_first_steps_pt; default: all")
+    parser.add_argument("names", nargs="*", help="such as 03, or 01_first_steps.pt; default: all")
     given = parser.parse_args()
     if not (given.home / "datacube.conf").is_file():
         print(f"{given.home} is no home of a demo: make demo SERVE=0", file=sys.stderr)

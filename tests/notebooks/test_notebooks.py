@@ -17,7 +17,7 @@ import pytest
 from pairing import paired
 
 SOURCES = executing.sources()
-TRANSLATED = [s for s in SOURCES if s.stem.endswith("_pt")]
+TRANSLATED = [s for s in SOURCES if s.stem.endswith(".pt")]
 NAMES = [source.stem for source in SOURCES]
 
 
@@ -26,10 +26,10 @@ def code(source):
 
 
 def test_there_are_eight_and_the_first_three_in_portuguese_too():
-    assert [name[:2] for name in NAMES if not name.endswith("_pt")] == [
+    assert [name[:2] for name in NAMES if not name.endswith(".pt")] == [
         f"{n:02}" for n in range(1, 9)
     ]
-    assert [name[:2] for name in NAMES if name.endswith("_pt")] == ["01", "02", "03"]
+    assert [name[:2] for name in NAMES if name.endswith(".pt")] == ["01", "02", "03"]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
@@ -76,7 +76,7 @@ def test_a_translation_runs_the_same_code(source):
                 node.value = "words" if " " in node.value or node.value.isalpha() else node.value
         return ast.dump(tree)
 
-    original = source.with_stem(source.stem.removesuffix("_pt"))
+    original = source.with_stem(source.stem.removesuffix(".pt"))
     assert [bare(cell) for cell in code(source)] == [bare(cell) for cell in code(original)]
 
 

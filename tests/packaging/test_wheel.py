@@ -78,7 +78,7 @@ def environment(wheel, tmp_path_factory):
 def test_wheel_holds_what_the_tree_holds(wheel):
     packed = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     moved = {"product_defs": "odc_bdc/product_defs", "ows_cfg": "odc_bdc/ows_cfg"}
-    moved["ingest"] = "odc_bdc/ingest"
+    moved |= {"ingest": "odc_bdc/ingest", "notebooks": "odc_bdc/notebooks"}
     wanted = {
         str(path.relative_to(ROOT)) for path in (ROOT / "odc_bdc").rglob("*") if path.is_file()
     }

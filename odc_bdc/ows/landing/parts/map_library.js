@@ -1,4 +1,4 @@
-// What the page takes of OpenLayers and proj4; of proj4 no projection but that of the BDC.
+// What the page, and the pages that notebooks export, take of OpenLayers and proj4; of proj4 no projection but that of the BDC.
 import proj4 from 'proj4/lib/core.js';
 import Proj from 'proj4/lib/Proj.js';
 import albers from 'proj4/lib/projections/aea.js';
@@ -15,6 +15,9 @@ export {proj4};
 export {default as Feature} from 'ol/Feature.js';
 export {default as GeoJSON} from 'ol/format/GeoJSON.js';
 export {default as Graticule} from 'ol/layer/Graticule.js';
+export {default as ImageLayer} from 'ol/layer/Image.js';
+export {default as ImageStatic} from 'ol/source/ImageStatic.js';
+export {default as ImageWMS} from 'ol/source/ImageWMS.js';
 export {default as Map} from 'ol/Map.js';
 export {default as Point} from 'ol/geom/Point.js';
 export {default as ScaleLine} from 'ol/control/ScaleLine.js';

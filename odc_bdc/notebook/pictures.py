@@ -1,0 +1,198 @@
+"""A series of images for web maps: warped to EPSG:3857 and drawn, one by one when asked for."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.xr import xr_reproject
+
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.notebook.drawing import paint, plane
+from odc_bdc.notebook.moments import chosen, labels
+from odc_bdc.notebook.styling import find_style
+from odc_bdc.notebook.words import say
+from odc_bdc.ows.images import to_png
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from odc.geo.geobox import GeoBox
+
+    from odc_bdc.notebook.moments import TimeLike
+    from odc_bdc.notebook.styling import ProductLike, Style
+
+WEB = "EPSG:3857"
+"""The CRS of web maps."""
+
+MOST_PIXELS = 1_500_000
+"""Pixels of one image on a map, some 3 MB; larger ones are shown coarser."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of some times on one pixel grid of EPSG:3857, sorted by time.
+
+    Attributes
+    ----------
+    ds
+        What they are drawn of.
+    style
+        How.
+    geobox
+        Their grid.
+    native
+        Pixel size of what they are drawn of, on the ground in the middle, in metres.
+    """
+
+    ds: xr.Dataset
+    style: Style
+    geobox: GeoBox
+    native: float
+    _kept: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+
+    @property
+    def times(self) -> list[Any]:
+        """The times; none where the dataset has no such dimension."""
+        return [*self.ds.time.values] if "time" in self.ds.dims else []
+
+    @property
+    def labels(self) -> list[str]:
+        """Texts for the images, one of nothing where there is no time."""
+        return labels(self.times) or [""]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north in degrees (EPSG:4326), of the outer edges of the pixels."""
+        box = self.geobox.extent.to_crs("EPSG:4326").boundingbox
+        return box.left, box.bottom, box.right, box.top
+
+    @property
+    def ground(self) -> float:
+        """Metres on the ground that a pixel's side is long, in the middle."""
+        return float(abs(self.geobox.resolution.x)) * ground_scale(self.geobox)
+
+    def note(self, language: str = "en") -> str:
+        """Say that the images are coarser than the data; empty if they are not."""
+        if self.ground < 1.5 * self.native:
+            return ""
+        return say("coarser", language, shown=f"{self.ground:.3g}", native=f"{self.native:.3g}")
+
+    def rgba(self, number: int) -> npt.NDArray[np.uint8]:
+        """Draw an image: red, green, blue and opacity (y, x, 4)."""
+        if number not in self._kept:
+            if len(self._kept) >= _KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = self._drawn(number)
+        return self._kept[number]
+
+    def png(self, number: int) -> bytes:
+        """Draw an image as PNG."""
+        return to_png(self.rgba(number))
+
+    def _drawn(self, number: int) -> npt.NDArray[np.uint8]:
+        image = self.ds.isel(time=number) if self.times else self.ds
+        needed = [self.style.bands[band] for band in self.style.needed]
+        image = image[needed].load()
+        if image.odc.geobox == self.geobox:
+            return np.asarray(paint(image, self.style).values)
+        y, x = plane(image)
+        # A band without nodata would be 0 beyond its edge.
+        inside = xr.DataArray(
+            np.ones((image.sizes[y], image.sizes[x]), np.uint8),
+            dims=(y, x),
+            coords={k: image.coords[k] for k in (y, x, "spatial_ref") if k in image.coords},
+        )
+        inside = inside.odc.assign_crs(image.odc.crs)
+        warped = xr_reproject(image, self.geobox, resampling="nearest")
+        pixels = paint(warped, self.style).values.copy()
+        pixels[xr_reproject(inside, self.geobox, resampling="nearest").values == 0] = 0
+        return np.asarray(pixels)
+
+
+_KEPT = 8  # images that are kept drawn
+
+
+def pictures(
+    ds: xr.Dataset,
+    style: str,
+    *,
+    product: ProductLike | None = None,
+    time: TimeLike | None = None,
+    most_pixels: int = MOST_PIXELS,
+    even: bool = False,
+) -> Pictures:
+    """Prepare the images of a dataset for a web map; nothing is drawn yet.
+
+    Parameters
+    ----------
+    style, product, time
+        As of `odc_bdc.notebook.draw`.
+    most_pixels
+        Of one image: what has more is shown coarser, of nearest pixels.
+    even
+        Whether width and height must be even numbers, as videos want it.
+
+    Raises
+    ------
+    InvalidValueError
+        If the dataset has no CRS or no pixel grid, or nothing has a time asked for.
+    UnknownNameError
+        If there is no such style or product, or the dataset lacks the style's bands.
+    """
+    picked = chosen(ds, time)
+    plane(picked)
+    found = find_style(picked, style, product)
+    native = picked.odc.geobox
+    if native is None or native.crs is None:
+        raise InvalidValueError(
+            "the dataset has no CRS, so it has no place on a map: load it with dc.load, or say it, "
+            "ds = ds.odc.assign_crs('EPSG:32723')"
+        )
+    geobox = web_geobox(native, most_pixels, even=even)
+    size = abs(native.resolution.x) * (111_320.0 if native.crs.geographic else 1.0)
+    if native.crs == WEB:
+        size *= ground_scale(native)
+    return Pictures(picked, found, geobox, size)
+
+
+def web_geobox(native: GeoBox, most_pixels: int = MOST_PIXELS, *, even: bool = False) -> GeoBox:
+    """Give the grid of EPSG:3857 that shows all of another one, coarser if it has too many pixels.
+
+    Raises
+    ------
+    InvalidValueError
+        If the other one lies where EPSG:3857 has nothing.
+    """
+    try:
+        geobox = native if native.crs == WEB else native.to_crs(WEB)
+    except (ValueError, OverflowError) as e:
+        raise InvalidValueError(f"the dataset does not lie on a web map: {e}") from e
+    pixels = geobox.shape.y * geobox.shape.x
+    if pixels > most_pixels:
+        geobox = geobox.zoom_out(math.sqrt(pixels / most_pixels) * 1.001)
+    if even:
+        height, width = (n + n % 2 for n in geobox.shape)
+        geobox = geobox.expand((height, width))
+    return geobox
+
+
+def ground_scale(geobox: GeoBox) -> float:
+    """Give the metres on the ground of a metre of EPSG:3857, in the middle of a grid of it.
+
+    It is the cosine of the latitude: 1 / cosh(y / R) (Snyder 1987, eq. 7-2, on the sphere).
+    """
+    middle = (geobox.boundingbox.bottom + geobox.boundingbox.top) / 2
+    return 1 / math.cosh(middle / 6_378_137.0)
+
+
+def data_url(body: bytes, kind: str = "image/png") -> str:
+    """Write bytes as an address that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(body).decode()}"
