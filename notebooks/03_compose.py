@@ -154,7 +154,7 @@ axes[-1].set_title("day of the year that the stack took")
 axes[-1].axis("off")
 bar = figure.colorbar(picked, ax=axes[-1], shrink=0.8, ticks=range(len(taken_days)))
 bar.mappable.set_clim(-0.5, len(taken_days) - 0.5)
-bar.set_ticklabels(taken_days)
+_ = bar.set_ticklabels(taken_days)
 # %% [markdown]
 # The image that `make demo` built of the same scenes has the same pixels, all of them, in each
 # band: **100 %**.
@@ -228,7 +228,7 @@ shown = axes[1].imshow(ndvi, cmap="YlGn", vmin=0, vmax=1)
 axes[1].set_title("NDVI")
 for axis in axes:
     axis.axis("off")
-figure.colorbar(shown, ax=axes[1])
+_ = figure.colorbar(shown, ax=axes[1])
 # %% [markdown]
 # Its NDVI is nowhere below that of the monthly stack, which took the clearest day instead: on
 # average **0.70** against **0.68**.

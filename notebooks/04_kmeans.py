@@ -128,7 +128,7 @@ shown = axes[1].imshow(found, cmap=ListedColormap(COLOURS), vmin=0.5, vmax=N_CLU
 axes[1].set_title("clusters, from the least to the most green")
 for axis in axes:
     axis.axis("off")
-figure.colorbar(shown, ax=axes[1], ticks=range(1, N_CLUSTERS + 1), shrink=0.8, label="cluster")
+_ = figure.colorbar(shown, ax=axes[1], ticks=range(1, N_CLUSTERS + 1), shrink=0.8, label="cluster")
 # %%
 middles.index = pd.Index(rank, name="cluster")
 middles["share of pixels"] = [float((found == code).mean()) for code in middles.index]
@@ -158,6 +158,6 @@ table.round(2)
 # %% [markdown]
 # The greenest cluster is cropland to **100 %** (rounded), and so are the bare fields of cluster 2;
 # water has a cluster of its own.
-# Cluster 3 is a mixture, and its largest part, savanna, has but **44 %** of it: fields, pastures and
-# savanna look alike on one day.
+# Cluster 3 is a mixture, and its largest part, savanna, has but **44 %** of it: fields, pastures
+# and savanna look alike on one day.
 # What tells them apart is the course of the year, which notebooks 5 and 6 are about.

@@ -50,7 +50,7 @@ began = time.perf_counter()
 cube = open_cube(
     definition,
     items,
-    time=("2019-11-01", "2020-02-29"),
+    time=("2019-12-19", "2020-02-17"),
     measurements=["red", "nir", "NDVI", "CLEAROB"],
     chunks={"y": 256, "x": 256},
 )
@@ -67,7 +67,11 @@ cube
 
 # %%
 cluster = LocalCluster(
-    n_workers=2, threads_per_worker=1, memory_limit="2GiB", dashboard_address=None
+    n_workers=2,
+    threads_per_worker=1,
+    memory_limit="2GiB",
+    dashboard_address=None,
+    silence_logs="ERROR",
 )
 client = Client(cluster)
 print(len(client.scheduler_info()["workers"]), "workers")
@@ -89,7 +93,7 @@ print(f"composited and reduced in {time.perf_counter() - began:.1f} s")
 starts = cube.time.dt.strftime("%d %b").values
 figure, axes = plt.subplots(2, 1, figsize=(10, 9.6), layout="constrained")
 shown = axes[0].imshow(peak, cmap="YlGn", vmin=0, vmax=1)
-axes[0].set_title("highest NDVI, November 2019 to February 2020 (made scenes)")
+axes[0].set_title("highest NDVI, 19 December 2019 to 17 February 2020 (made scenes)")
 figure.colorbar(shown, ax=axes[0], shrink=0.9)
 colours = plt.get_cmap("viridis", len(starts))
 shown = axes[1].imshow(when, cmap=colours, vmin=-0.5, vmax=len(starts) - 0.5)
@@ -110,15 +114,15 @@ dc = nb.connect()
 built = dc.load(
     "CB4_64_16D_STK_v1",
     measurements=["NDVI"],
-    time=("2019-11-01", "2020-02-29"),
+    time=("2019-12-19", "2020-02-17"),
     dask_chunks={"time": 1, "y": 256, "x": 256},
 )
 same = (cube.NDVI.data == built.NDVI.data).mean().compute()
 print(f"{same:.2%} of {cube.NDVI.size:,} values are equal")
 
 # %% [markdown]
-# The mean of the highest NDVI is **0.74**; half of all pixels have it in the periods from
-# 1 January on or later.
+# The mean of the highest NDVI is **0.70**; **86 %** of all pixels have it after the end of the
+# year.
 
 # %%
 mean_peak = float(peak.mean())

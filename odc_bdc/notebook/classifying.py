@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,7 +28,13 @@ class Classifier(Protocol):
         """Give the probability of each class, shape (samples, classes)."""
 
 
-def features(series: pd.DataFrame, variables: Sequence[str], *, by: str = "point") -> pd.DataFrame:
+def features(
+    series: pd.DataFrame,
+    variables: Sequence[str],
+    *,
+    by: str = "point",
+    changes: bool = False,
+) -> pd.DataFrame:
     """Lay time series side by side: a row for each series, a column for each variable and time.
 
     Parameters
@@ -40,6 +46,8 @@ def features(series: pd.DataFrame, variables: Sequence[str], *, by: str = "point
         Columns that become features, in this order.
     by
         Column that tells the series apart.
+    changes
+        Add the change from each time to the next, as columns ``NDVI 02-01`` and so on.
 
     Returns
     -------
@@ -67,12 +75,11 @@ def features(series: pd.DataFrame, variables: Sequence[str], *, by: str = "point
         raise InvalidValueError(f"a {by} has the same time twice: {by} must tell series apart")
     shape = len(counts), int(counts.iloc[0]) if len(counts) else 0
     days = _days(ordered["time"].to_numpy()).reshape(shape)
-    filled = [
-        fill_gaps(ordered[name].to_numpy(dtype=float).reshape(shape), days) for name in variables
-    ]
-    return pd.DataFrame(
-        np.concatenate(filled, axis=1), counts.index, _feature_names(variables, shape[1])
-    )
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    for name in variables:
+        columns |= _columns(name, ordered[name].to_numpy(dtype=float).reshape(shape), days)
+    made = pd.DataFrame(columns, index=counts.index)
+    return made if changes else made[_plain(variables, shape[1])]
 
 
 def fill_gaps(values: npt.ArrayLike, days: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -155,7 +162,7 @@ def classify(model: Classifier, ds: xr.Dataset, variables: Sequence[str]) -> xr.
     Parameters
     ----------
     model
-        Trained on `features` of the same variables, of as many times.
+        Trained on `features` of the same variables, of as many times, with changes or without.
     ds
         Bands (time, y, x), nodata in the attribute ``nodata``, in the numbers that the model was
         trained on; with dask it is classified when it is computed, chunk by chunk.
@@ -178,12 +185,16 @@ def classify(model: Classifier, ds: xr.Dataset, variables: Sequence[str]) -> xr.
     """
     _check_names(variables, [str(v) for v in ds.data_vars], "the dataset has")
     bands = [ds[name] for name in variables]
-    names = _feature_names(variables, ds.sizes["time"])
     classes = [str(c) for c in model.classes_]
-    _check_model(model, names, classes)
-    nodata = [band.attrs.get("nodata") for band in bands]
+    how = _Pixels(
+        model,
+        tuple(variables),
+        _model_features(model, variables, ds.sizes["time"], classes),
+        tuple(band.attrs.get("nodata") for band in bands),
+        _days(ds["time"].values),
+    )
     found = xr.apply_ufunc(
-        partial(_probabilities, model, names, _days(ds["time"].values), nodata),
+        how.probabilities,
         *(band.chunk(time=-1) if band.chunks else band for band in bands),
         input_core_dims=[["time"]] * len(bands),
         output_core_dims=[["class"]],
@@ -194,7 +205,7 @@ def classify(model: Classifier, ds: xr.Dataset, variables: Sequence[str]) -> xr.
     probability = found.transpose("class", ...).assign_coords({"class": classes})
     seen = probability.isel({"class": 0}, drop=True).notnull()
     best = probability.fillna(0).argmax("class") + 1
-    code = xr.where(seen, best, NO_CLASS).astype(np.uint8)
+    code = best.where(seen, NO_CLASS).astype(np.uint8)
     code.attrs = {
         "flag_values": [NO_CLASS, *range(1, len(classes) + 1)],
         "flag_meanings": " ".join(["no_data", *(c.replace(" ", "_") for c in classes)]),
@@ -206,28 +217,47 @@ def classify(model: Classifier, ds: xr.Dataset, variables: Sequence[str]) -> xr.
     return made
 
 
-def _probabilities(
-    model: Classifier,
-    names: Sequence[str],
-    days: npt.NDArray[np.float64],
-    nodata: Sequence[float | None],
-    *arrays: npt.NDArray[Any],
-) -> npt.NDArray[np.float32]:
-    """Give probabilities (..., class) of arrays (..., time)."""
-    filled = []
-    for values, empty in zip(arrays, nodata, strict=True):
-        gaps = np.zeros(values.shape, bool) if empty is None else values == empty
-        filled.append(fill_gaps(np.where(gaps, np.nan, values.astype(np.float64)), days))
-    table = np.concatenate(filled, axis=-1)
-    seen = np.isfinite(table).all(axis=-1)
-    out = np.full((*seen.shape, len(model.classes_)), np.nan, np.float32)
-    if seen.any():
-        out[seen] = model.predict_proba(pd.DataFrame(table[seen], columns=list(names)))
-    return out
+@dataclass(frozen=True)
+class _Pixels:
+    """How pixels become probabilities; what workers of a cluster get."""
+
+    model: Classifier
+    variables: tuple[str, ...]
+    features: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+    days: npt.NDArray[np.float64]
+
+    def probabilities(self, *arrays: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Give probabilities (..., class) of the variables' arrays (..., time)."""
+        columns: dict[str, npt.NDArray[np.float64]] = {}
+        for name, values, nodata in zip(self.variables, arrays, self.nodata, strict=True):
+            floats = values.astype(np.float64)
+            if nodata is not None:
+                floats[values == nodata] = np.nan
+            columns |= _columns(name, floats, self.days)
+        seen = np.isfinite(np.stack([columns[name] for name in self.features])).all(axis=0)
+        out = np.full((*seen.shape, len(self.model.classes_)), np.nan, np.float32)
+        if seen.any():
+            table = pd.DataFrame({name: columns[name][seen] for name in self.features})
+            out[seen] = self.model.predict_proba(table)
+        return out
 
 
-def _feature_names(variables: Sequence[str], times: int) -> list[str]:
-    return [f"{name} {n + 1:02}" for name in variables for n in range(times)]
+def _columns(
+    name: str, values: npt.NDArray[np.float64], days: npt.NDArray[np.float64]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Give all features of a variable (..., time), by name."""
+    filled = fill_gaps(values, days)
+    times = range(1, filled.shape[-1] + 1)
+    found = {f"{name} {n:02}": filled[..., n - 1] for n in times}
+    for n in times[1:]:
+        found[f"{name} {n:02}-{n - 1:02}"] = filled[..., n - 1] - filled[..., n - 2]
+    return found
+
+
+def _plain(variables: Sequence[str], times: int) -> list[str]:
+    """Give the names of the features that are no changes."""
+    return [f"{name} {n:02}" for name in variables for n in range(1, times + 1)]
 
 
 def _days(time: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -243,13 +273,19 @@ def _check_names(wanted: Sequence[str], known: Sequence[str], what: str) -> None
             )
 
 
-def _check_model(model: Classifier, names: Sequence[str], classes: Sequence[str]) -> None:
-    trained = [str(name) for name in getattr(model, "feature_names_in_", names)]
-    if trained != list(names):
+def _model_features(
+    model: Classifier, variables: Sequence[str], times: int, classes: Sequence[str]
+) -> tuple[str, ...]:
+    """Give the features that a model was trained on, which the variables must give."""
+    plain = _plain(variables, times)
+    every = {f for name in variables for f in _columns(name, np.zeros(times), np.zeros(times))}
+    trained = [str(name) for name in getattr(model, "feature_names_in_", plain)]
+    if not {*plain} <= {*trained} <= every:
         raise InvalidValueError(
             f"the model was trained on {len(trained)} features, {trained[0]} to {trained[-1]}, "
-            f"and the cube has {len(names)}, {names[0]} to {names[-1]}: give the same variables "
-            "and as many times"
+            f"and the cube gives {len(every)} of {times} times, {plain[0]} to {plain[-1]}: give "
+            "the same variables and as many times"
         )
     if len(classes) > np.iinfo(np.uint8).max:
         raise InvalidValueError(f"{len(classes)} classes do not fit in uint8")
+    return tuple(trained)

@@ -69,8 +69,12 @@ def test_a_translation_runs_the_same_code(source):
     """Texts of pictures, printed words and comments aside."""
 
     def bare(cell):
-        tree = ast.parse(cell)
+        # Commands of the shell are no Python.
+        shell = re.sub(r"^!(.*)$", lambda m: f"shell({m[1]!r})", cell, flags=re.MULTILINE)
+        tree = ast.parse(shell)
         for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                node.keywords = [word for word in node.keywords if word.arg != "language"]
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 # Words differ, names of products, bands and files do not.
                 node.value = "words" if " " in node.value or node.value.isalpha() else node.value
@@ -132,7 +136,7 @@ def test_a_failing_cell_and_a_wrong_figure_are_told_in_a_line(home, tmp_path, mo
     assert told["03_fails"].endswith("cell 2 (n += 1): ZeroDivisionError: division by zero")
     assert "without an expression" in told["04_unknown"]
     assert "without network" in told["05_online"]
-    assert told["5"].endswith("4 failed")
+    assert "4 failed" in told["5"]
     book = nbformat.read(home / "notebooks" / "01_right.ipynb", 4)
     assert [cell.source for cell in book.cells if cell.cell_type == "code"] == ["n = 4"]
     assert run(monkeypatch, home, folder, "01") == 0
