@@ -84,10 +84,13 @@ def first_line(error: BaseException) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give ``", do you mean X?"`` for a message about an unknown name; empty if none is near.
 
+    Small and capital letters are taken as equal.
+
     Examples
     --------
     >>> did_you_mean("LFC", ["AVG", "MED", "LCF"])
     ', do you mean LCF?'
     """
-    near = get_close_matches(name, list(known), n=1, cutoff=0.65)
-    return f", do you mean {near[0]}?" if near else ""
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.65)
+    return f", do you mean {by_lower[near[0]]}?" if near else ""
