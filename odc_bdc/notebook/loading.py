@@ -118,8 +118,9 @@ def _described(ds: xr.Dataset, product: Product) -> xr.Dataset:
     """Write down what things are called."""
     ds.attrs["product"] = product.name
     for name, measurement in product.lookup_measurements(list(ds.data_vars)).items():
-        also = [measurement.canonical_name, *measurement.get("aliases", ())]
-        ds[name].attrs["aliases"] = [alias for alias in also if alias != name]
+        known = [measurement.canonical_name, *measurement.get("aliases", ())]
+        if also := [alias for alias in known if alias != name]:
+            ds[name].attrs["aliases"] = also
     return ds
 
 

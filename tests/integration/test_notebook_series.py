@@ -343,6 +343,11 @@ def test_what_there_is_is_told(dc):
         nb.timeseries(dc, CUBE, inside, time="soon")
     with pytest.raises(InvalidValueError, match="either points or polygons"):
         nb.timeseries(dc, CUBE)
+    with pytest.raises(InvalidValueError, match="group_by 'day' is neither"):
+        nb.timeseries(dc, CUBE, inside, group_by="day")
+    brazil = shapely.box(-70, -30, -36, 4)
+    with pytest.raises(InvalidValueError, match="more than 100,000,000 pixels"):
+        nb.timeseries(dc, CUBE, polygons=brazil)
     with pytest.raises(InvalidValueError, match="NDVI is asked for as a measurement"):
         nb.timeseries(dc, CUBE, inside, measurements=["NDVI"], indices=["ndvi"])
 
@@ -439,3 +444,5 @@ def test_the_other_index_driver_gives_the_same(dc, postgres):
         nb.timeseries(postgres, UTM, lonlat, progress=False),
         nb.timeseries(dc, UTM, lonlat, progress=False),
     )
+    with pytest.raises(NothingFoundError, match=r"its 3 datasets are of 2019-12-05 to 2019-12-09"):
+        nb.timeseries(postgres, UTM, [(0, 0)])

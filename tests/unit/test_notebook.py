@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -67,6 +68,19 @@ def test_all_names_are_there():
         assert callable(getattr(nb, name))
     with pytest.raises(AttributeError, match="nothing"):
         _ = nb.nothing
+
+
+def test_jupyter_shows_the_line_of_the_reader_and_the_sentence(tmp_path):
+    lines = ["from odc_bdc import notebook as nb", f"nb.connect({str(tmp_path)!r})"]
+    command = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c"]
+    environ = {**os.environ, "IPYTHONDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*command, "\n".join(lines)], check=False, capture_output=True, text=True, env=environ
+    )
+    shown = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert shown[-2] == f"line 2: {lines[1]}"
+    assert shown[-1].startswith(f"DatabaseError: There is no index in {tmp_path} yet: run `odc-bdc")
+    assert len(shown) <= 3
 
 
 # Points and polygons.
