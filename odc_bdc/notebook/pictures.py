@@ -14,7 +14,7 @@ from odc.geo.xr import xr_reproject
 
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.notebook.drawing import paint, plane
-from odc_bdc.notebook.moments import chosen, labels
+from odc_bdc.notebook.moments import chosen, labels, spans, timeline_for
 from odc_bdc.notebook.styling import find_style
 from odc_bdc.notebook.words import say
 from odc_bdc.ows.images import to_png
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from odc.geo.geobox import GeoBox
 
-    from odc_bdc.notebook.moments import TimeLike
+    from odc_bdc.notebook.moments import Span, TimeLike
     from odc_bdc.notebook.styling import ProductLike, Style
+    from odc_bdc.timeline import Timeline
 
 WEB = "EPSG:3857"
 """The CRS of web maps."""
@@ -47,12 +48,15 @@ class Pictures:
         Their grid.
     native
         Pixel size of what they are drawn of, on the ground in the middle, in metres.
+    timeline
+        Periods of the images, if they are known.
     """
 
     ds: xr.Dataset
     style: Style
     geobox: GeoBox
     native: float
+    timeline: Timeline | None = None
     _kept: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @property
@@ -61,9 +65,14 @@ class Pictures:
         return [*self.ds.time.values] if "time" in self.ds.dims else []
 
     @property
+    def spans(self) -> list[Span]:
+        """What the images show of time."""
+        return spans(self.times, self.timeline)
+
+    @property
     def labels(self) -> list[str]:
-        """Texts for the images, one of nothing where there is no time."""
-        return labels(self.times) or [""]
+        """When the images begin; one of nothing where there is no time."""
+        return labels(self.spans) or [""]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -147,7 +156,8 @@ def pictures(
     UnknownNameError
         If there is no such style or product, or the dataset lacks the style's bands.
     """
-    picked = chosen(ds, time)
+    timeline = timeline_for(ds, product)
+    picked = chosen(ds, time, timeline)
     plane(picked)
     found = find_style(picked, style, product)
     native = picked.odc.geobox
@@ -160,7 +170,7 @@ def pictures(
     size = abs(native.resolution.x) * (111_320.0 if native.crs.geographic else 1.0)
     if native.crs == WEB:
         size *= ground_scale(native)
-    return Pictures(picked, found, geobox, size)
+    return Pictures(picked, found, geobox, size, timeline)
 
 
 def web_geobox(native: GeoBox, most_pixels: int = MOST_PIXELS, *, even: bool = False) -> GeoBox:

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import bbox_union
@@ -13,14 +14,15 @@ from odc.geo.geom import bbox_union
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.notebook.available import find_product, nothing_found
 from odc_bdc.notebook.loading import load
-from odc_bdc.notebook.moments import day, is_time, within
+from odc_bdc.notebook.moments import day, is_time, spans, within
 from odc_bdc.notebook.pictures import MOST_PIXELS, WEB, Pictures, pictures, web_geobox
 from odc_bdc.notebook.servers import ServedLayer, served_layer
+from odc_bdc.ows.layers import timeline_of
 
 if TYPE_CHECKING:
     from datacube import Datacube
 
-    from odc_bdc.notebook.moments import TimeLike
+    from odc_bdc.notebook.moments import Span, TimeLike
     from odc_bdc.notebook.styling import ProductLike
 
 Shown: TypeAlias = xr.Dataset | str
@@ -37,6 +39,11 @@ class Drawn:
     pictures: Pictures
     title: str
     language: str
+
+    @property
+    def spans(self) -> list[Span]:
+        """What the images show of time."""
+        return self.pictures.spans
 
     @property
     def labels(self) -> list[str]:
@@ -70,6 +77,11 @@ class Served:
     def title(self) -> str:
         """Title of the layer."""
         return self.layer.title
+
+    @property
+    def spans(self) -> list[Span]:
+        """What the images show of time."""
+        return spans(self.layer.times, timeline_of(self.layer.name))
 
     @property
     def labels(self) -> list[str]:
@@ -182,7 +194,7 @@ def find_sides(
         return Sides((left, right), (0, last))
     if isinstance(swipe, dt.date) or (isinstance(swipe, str) and is_time(swipe)):
         right = left if first == second else asked.images(what, second)
-        return Sides((left, right), (last, within(right.labels, swipe)[-1]))
+        return Sides((left, right), (last, within(right.spans, swipe)[-1]))
     right = asked.images(swipe, second)
     return Sides((left, right), (last, len(right.labels) - 1))
 
@@ -194,8 +206,9 @@ def _whole_product(dc: Datacube, name: str, time: TimeLike | None, most_pixels: 
     if not datasets:
         raise nothing_found(dc, product, {})
     if time is not None:
-        begins = [d.time.begin.replace(tzinfo=None) for d in datasets]
-        datasets = [datasets[i] for i in within(begins, time)]
+        moments = sorted(datasets, key=lambda d: d.time.begin)
+        known = [tuple(pd.Timestamp(t).tz_localize(None) for t in d.time) for d in moments]
+        datasets = [moments[i] for i in within(known, time)]
     places = [d.extent.to_crs(WEB).boundingbox for d in datasets if d.extent is not None]
     if not places:
         raise InvalidValueError(f"the images of product {name} do not say where they lie")
