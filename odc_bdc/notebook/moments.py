@@ -50,8 +50,7 @@ def spans(times: Sequence[Any], timeline: Timeline | None = None) -> list[Span]:
     datacube puts the images of a cube at the middles of their periods.
     """
     found = []
-    for time in map(pd.Timestamp, times):
-        time = time.tz_localize(None)
+    for time in pd.to_datetime([*times], utc=True).tz_localize(None):
         period = timeline.period_of(time.date()) if timeline else None
         if period is None:
             found.append((time, time))

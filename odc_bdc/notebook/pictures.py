@@ -152,10 +152,13 @@ def pictures(
     Raises
     ------
     InvalidValueError
-        If the dataset has no CRS or no pixel grid, or nothing has a time asked for.
+        If the dataset has no CRS or no pixel grid, nothing has a time asked for, or `most_pixels`
+        is below 1.
     UnknownNameError
         If there is no such style or product, or the dataset lacks the style's bands.
     """
+    if most_pixels < 1:
+        raise InvalidValueError(f"most_pixels={most_pixels}: an image has at least one")
     timeline = timeline_for(ds, product)
     picked = chosen(ds, time, timeline)
     plane(picked)
@@ -185,13 +188,20 @@ def web_geobox(native: GeoBox, most_pixels: int = MOST_PIXELS, *, even: bool = F
         geobox = native if native.crs == WEB else native.to_crs(WEB)
     except (ValueError, OverflowError) as e:
         raise InvalidValueError(f"the dataset does not lie on a web map: {e}") from e
-    pixels = geobox.shape.y * geobox.shape.x
-    if pixels > most_pixels:
-        geobox = geobox.zoom_out(math.sqrt(pixels / most_pixels) * 1.001)
+    factor = math.sqrt(_pixels(geobox) / most_pixels)
+    coarser = geobox
+    while _pixels(coarser) > most_pixels and min(coarser.shape) > 1:
+        coarser = geobox.zoom_out(factor)
+        factor *= 1.01  # shapes are rounded up
+    geobox = coarser
     if even:
         height, width = (n + n % 2 for n in geobox.shape)
         geobox = geobox.expand((height, width))
     return geobox
+
+
+def _pixels(geobox: GeoBox) -> int:
+    return int(geobox.shape.y * geobox.shape.x)
 
 
 def ground_scale(geobox: GeoBox) -> float:

@@ -207,7 +207,7 @@ def _whole_product(dc: Datacube, name: str, time: TimeLike | None, most_pixels: 
         raise nothing_found(dc, product, {})
     if time is not None:
         moments = sorted(datasets, key=lambda d: d.time.begin)
-        known = [tuple(pd.Timestamp(t).tz_localize(None) for t in d.time) for d in moments]
+        known = [(_naive(d.time.begin), _naive(d.time.end)) for d in moments]
         datasets = [moments[i] for i in within(known, time)]
     places = [d.extent.to_crs(WEB).boundingbox for d in datasets if d.extent is not None]
     if not places:
@@ -226,3 +226,7 @@ def _whole_product(dc: Datacube, name: str, time: TimeLike | None, most_pixels: 
         dask_chunks={"time": 1},
         group_by="time" if midnight else "solar_day",
     )
+
+
+def _naive(moment: dt.datetime) -> pd.Timestamp:
+    return pd.Timestamp(moment).tz_localize(None)
