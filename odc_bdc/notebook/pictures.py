@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 WEB = "EPSG:3857"
 """The CRS of web maps."""
 
+DEGREE = 111_320.0
+"""Metres of a degree at the equator."""
+
 MOST_PIXELS = 1_500_000
 """Pixels of one image on a map, some 3 MB; larger ones are shown coarser."""
 
@@ -137,6 +140,7 @@ def pictures(
     time: TimeLike | None = None,
     most_pixels: int = MOST_PIXELS,
     even: bool = False,
+    pixel: float | None = None,
 ) -> Pictures:
     """Prepare the images of a dataset for a web map; nothing is drawn yet.
 
@@ -148,6 +152,8 @@ def pictures(
         Of one image: what has more is shown coarser, of nearest pixels.
     even
         Whether width and height must be even numbers, as videos want it.
+    pixel
+        Side of a pixel of the data, if the dataset is coarser than them: metres on the ground.
 
     Raises
     ------
@@ -170,10 +176,10 @@ def pictures(
             "ds = ds.odc.assign_crs('EPSG:32723')"
         )
     geobox = web_geobox(native, most_pixels, even=even)
-    size = abs(native.resolution.x) * (111_320.0 if native.crs.geographic else 1.0)
+    size = abs(native.resolution.x) * (DEGREE if native.crs.geographic else 1.0)
     if native.crs == WEB:
         size *= ground_scale(native)
-    return Pictures(picked, found, geobox, size, timeline)
+    return Pictures(picked, found, geobox, pixel or size, timeline)
 
 
 def web_geobox(native: GeoBox, most_pixels: int = MOST_PIXELS, *, even: bool = False) -> GeoBox:
