@@ -72,7 +72,10 @@ def lab(folder: Path, *, port: int, browser: bool, language: str, home: Path) ->
         command.append("--no-browser")
     environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
         # It keeps JupyterLab from asking whether it may fetch news.
-        [str(files("odc_bdc.notebook") / "lab"), *filter(None, [environ.get("JUPYTER_CONFIG_PATH")])]
+        [
+            str(files("odc_bdc.notebook") / "lab"),
+            *filter(None, [environ.get("JUPYTER_CONFIG_PATH")]),
+        ]
     )
     os.execve(sys.executable, command, environ)  # noqa: S606 (no shell is wanted)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from odc.geo.xr import xr_reproject
+from odc.geo.xr import wrap_xr, xr_reproject
 
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.notebook.drawing import paint, plane
@@ -115,14 +115,9 @@ class Pictures:
         image = image[needed].load()
         if image.odc.geobox == self.geobox:
             return np.asarray(paint(image, self.style).values)
-        y, x = plane(image)
         # A band without nodata would be 0 beyond its edge.
-        inside = xr.DataArray(
-            np.ones((image.sizes[y], image.sizes[x]), np.uint8),
-            dims=(y, x),
-            coords={k: image.coords[k] for k in (y, x, "spatial_ref") if k in image.coords},
-        )
-        inside = inside.odc.assign_crs(image.odc.crs)
+        native = image.odc.geobox
+        inside = wrap_xr(np.ones(native.shape, np.uint8), native)
         warped = xr_reproject(image, self.geobox, resampling="nearest")
         pixels = paint(warped, self.style).values.copy()
         pixels[xr_reproject(inside, self.geobox, resampling="nearest").values == 0] = 0
