@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,6 +70,13 @@ def lab(folder: Path, *, port: int, browser: bool, language: str, home: Path) ->
     command = [sys.executable, "-m", "jupyterlab", *_options(folder, port, language)]
     if not browser:
         command.append("--no-browser")
+    environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
+        # It keeps JupyterLab from asking whether it may fetch news.
+        [
+            str(files("odc_bdc.notebook") / "lab"),
+            *filter(None, [environ.get("JUPYTER_CONFIG_PATH")]),
+        ]
+    )
     os.execve(sys.executable, command, environ)  # noqa: S606 (no shell is wanted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,6 +271,7 @@ def _write_images(frames: Iterator[Image.Image], path: Path, delay: float) -> No
         more = {"disposal": 2, "optimize": False}
         images = [_paletted(image) for image in images]
     with whole_file(path, binary=True) as stream:
+        os.fchmod(stream.fileno(), 0o644)
         images[0].save(
             stream,
             path.suffix[1:].upper(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -71,8 +72,8 @@ def copy_notebooks(folder: Path, shipped: Traversable | None = None) -> Copies:
             done[fate].append(name)
             if fate in {"new", "updated"}:
                 with whole_file(folder / name, binary=True) as stream:
+                    os.fchmod(stream.fileno(), 0o644)
                     stream.write(body)
-                (folder / name).chmod(0o644)
             if fate != "kept":
                 before[name] = _digest(body)
         with whole_file(folder / KEPT) as stream:

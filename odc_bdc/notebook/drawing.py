@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.notebook.moments import chosen
+from odc_bdc.notebook.moments import chosen, timeline_for
 from odc_bdc.notebook.styling import find_style
 from odc_bdc.ows.images import frame
 from odc_bdc.ows.rendering import has_data
@@ -41,7 +41,8 @@ def draw(
     style
         Name of the style, as of the map server; any index of spyndex made of reflectances too.
     time
-        ``2020``, ``2020-01`` or a day, or a pair of them: the times that are drawn. All by default.
+        ``2020``, ``2020-01`` or a day, or a pair of them: the images that share a day with it are
+        drawn. All by default. Images of a known cube are of their whole periods.
     product
         What the dataset is of, if its bands do not tell: a product's name, a `CubeSpec`, or a
         product of the index.
@@ -73,8 +74,7 @@ def draw(
     [[[217, 199, 163, 255], [217, 199, 163, 0]]]
     """
     found = find_style(ds, style, product)
-    picked = chosen(ds, time)
-    return paint(picked, found)
+    return paint(chosen(ds, time, timeline_for(ds, product)), found)
 
 
 def paint(ds: xr.Dataset, style: Style) -> xr.DataArray:

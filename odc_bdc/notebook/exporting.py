@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from functools import cache
 from importlib.resources import files
@@ -104,8 +105,8 @@ def export_html(
         sides = find_sides(what, style, swipe, asked)
     try:
         with whole_file(target) as stream:
+            os.fchmod(stream.fileno(), 0o644)
             stream.write(_page(sides, title, about, opacity, language))
-        target.chmod(0o644)
     except OSError as e:
         raise InvalidValueError(f"{target}: cannot be written: {e.strerror or e}") from e
     return target

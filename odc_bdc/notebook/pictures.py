@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from odc.geo.xr import xr_reproject
+from odc.geo.xr import wrap_xr, xr_reproject
 
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.notebook.drawing import paint, plane
-from odc_bdc.notebook.moments import chosen, labels
+from odc_bdc.notebook.moments import chosen, labels, spans, timeline_for
 from odc_bdc.notebook.styling import find_style
 from odc_bdc.notebook.words import say
 from odc_bdc.ows.images import to_png
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from odc.geo.geobox import GeoBox
 
-    from odc_bdc.notebook.moments import TimeLike
+    from odc_bdc.notebook.moments import Span, TimeLike
     from odc_bdc.notebook.styling import ProductLike, Style
+    from odc_bdc.timeline import Timeline
 
 WEB = "EPSG:3857"
 """The CRS of web maps."""
+
+DEGREE = 111_320.0
+"""Metres of a degree at the equator."""
 
 MOST_PIXELS = 1_500_000
 """Pixels of one image on a map, some 3 MB; larger ones are shown coarser."""
@@ -47,12 +51,15 @@ class Pictures:
         Their grid.
     native
         Pixel size of what they are drawn of, on the ground in the middle, in metres.
+    timeline
+        Periods of the images, if they are known.
     """
 
     ds: xr.Dataset
     style: Style
     geobox: GeoBox
     native: float
+    timeline: Timeline | None = None
     _kept: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @property
@@ -61,9 +68,14 @@ class Pictures:
         return [*self.ds.time.values] if "time" in self.ds.dims else []
 
     @property
+    def spans(self) -> list[Span]:
+        """What the images show of time."""
+        return spans(self.times, self.timeline)
+
+    @property
     def labels(self) -> list[str]:
-        """Texts for the images, one of nothing where there is no time."""
-        return labels(self.times) or [""]
+        """When the images begin; one of nothing where there is no time."""
+        return labels(self.spans) or [""]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,14 +115,9 @@ class Pictures:
         image = image[needed].load()
         if image.odc.geobox == self.geobox:
             return np.asarray(paint(image, self.style).values)
-        y, x = plane(image)
         # A band without nodata would be 0 beyond its edge.
-        inside = xr.DataArray(
-            np.ones((image.sizes[y], image.sizes[x]), np.uint8),
-            dims=(y, x),
-            coords={k: image.coords[k] for k in (y, x, "spatial_ref") if k in image.coords},
-        )
-        inside = inside.odc.assign_crs(image.odc.crs)
+        native = image.odc.geobox
+        inside = wrap_xr(np.ones(native.shape, np.uint8), native)
         warped = xr_reproject(image, self.geobox, resampling="nearest")
         pixels = paint(warped, self.style).values.copy()
         pixels[xr_reproject(inside, self.geobox, resampling="nearest").values == 0] = 0
@@ -128,6 +135,7 @@ def pictures(
     time: TimeLike | None = None,
     most_pixels: int = MOST_PIXELS,
     even: bool = False,
+    pixel: float | None = None,
 ) -> Pictures:
     """Prepare the images of a dataset for a web map; nothing is drawn yet.
 
@@ -139,15 +147,21 @@ def pictures(
         Of one image: what has more is shown coarser, of nearest pixels.
     even
         Whether width and height must be even numbers, as videos want it.
+    pixel
+        Side of a pixel of the data, if the dataset is coarser than them: metres on the ground.
 
     Raises
     ------
     InvalidValueError
-        If the dataset has no CRS or no pixel grid, or nothing has a time asked for.
+        If the dataset has no CRS or no pixel grid, nothing has a time asked for, or `most_pixels`
+        is below 1.
     UnknownNameError
         If there is no such style or product, or the dataset lacks the style's bands.
     """
-    picked = chosen(ds, time)
+    if most_pixels < 1:
+        raise InvalidValueError(f"most_pixels={most_pixels}: an image has at least one")
+    timeline = timeline_for(ds, product)
+    picked = chosen(ds, time, timeline)
     plane(picked)
     found = find_style(picked, style, product)
     native = picked.odc.geobox
@@ -157,10 +171,10 @@ def pictures(
             "ds = ds.odc.assign_crs('EPSG:32723')"
         )
     geobox = web_geobox(native, most_pixels, even=even)
-    size = abs(native.resolution.x) * (111_320.0 if native.crs.geographic else 1.0)
+    size = abs(native.resolution.x) * (DEGREE if native.crs.geographic else 1.0)
     if native.crs == WEB:
         size *= ground_scale(native)
-    return Pictures(picked, found, geobox, size)
+    return Pictures(picked, found, geobox, pixel or size, timeline)
 
 
 def web_geobox(native: GeoBox, most_pixels: int = MOST_PIXELS, *, even: bool = False) -> GeoBox:
@@ -175,13 +189,20 @@ def web_geobox(native: GeoBox, most_pixels: int = MOST_PIXELS, *, even: bool = F
         geobox = native if native.crs == WEB else native.to_crs(WEB)
     except (ValueError, OverflowError) as e:
         raise InvalidValueError(f"the dataset does not lie on a web map: {e}") from e
-    pixels = geobox.shape.y * geobox.shape.x
-    if pixels > most_pixels:
-        geobox = geobox.zoom_out(math.sqrt(pixels / most_pixels) * 1.001)
+    factor = math.sqrt(_pixels(geobox) / most_pixels)
+    coarser = geobox
+    while _pixels(coarser) > most_pixels and min(coarser.shape) > 1:
+        coarser = geobox.zoom_out(factor)
+        factor *= 1.01  # shapes are rounded up
+    geobox = coarser
     if even:
         height, width = (n + n % 2 for n in geobox.shape)
         geobox = geobox.expand((height, width))
     return geobox
+
+
+def _pixels(geobox: GeoBox) -> int:
+    return int(geobox.shape.y * geobox.shape.x)
 
 
 def ground_scale(geobox: GeoBox) -> float:

@@ -14,8 +14,9 @@ from odc_bdc.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from odc_bdc.notebook.moments import within
+from odc_bdc.notebook.moments import spans, within
 from odc_bdc.ows.endpoints import fetch
+from odc_bdc.ows.layers import timeline_of
 
 if TYPE_CHECKING:
     from odc_bdc.notebook.moments import TimeLike
@@ -89,7 +90,7 @@ def served_layer(
         )
     times = _times(layer)
     if time is not None:
-        times = [times[i] for i in within(times, time)]
+        times = [times[i] for i in within(spans(times, timeline_of(name)), time)]
     title = layer.findtext(f"{_WMS}Title") or name
     legend = _legend(url, name, style, language)
     return ServedLayer(url, name, title, style, tuple(times), _bounds(layer), legend)

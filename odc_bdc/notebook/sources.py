@@ -6,21 +6,24 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pandas as pd
 import xarray as xr
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import bbox_union
 
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.notebook.available import find_product, nothing_found
 from odc_bdc.notebook.loading import load
-from odc_bdc.notebook.moments import day, is_time, within
-from odc_bdc.notebook.pictures import MOST_PIXELS, WEB, Pictures, pictures, web_geobox
+from odc_bdc.notebook.moments import day, is_time, spans, within
+from odc_bdc.notebook.pictures import DEGREE, MOST_PIXELS, WEB, Pictures, pictures, web_geobox
 from odc_bdc.notebook.servers import ServedLayer, served_layer
+from odc_bdc.ows.layers import native_grid, timeline_of
 
 if TYPE_CHECKING:
     from datacube import Datacube
 
-    from odc_bdc.notebook.moments import TimeLike
+    from odc_bdc.notebook.moments import Span, TimeLike
     from odc_bdc.notebook.styling import ProductLike
 
 Shown: TypeAlias = xr.Dataset | str
@@ -37,6 +40,11 @@ class Drawn:
     pictures: Pictures
     title: str
     language: str
+
+    @property
+    def spans(self) -> list[Span]:
+        """What the images show of time."""
+        return self.pictures.spans
 
     @property
     def labels(self) -> list[str]:
@@ -70,6 +78,11 @@ class Served:
     def title(self) -> str:
         """Title of the layer."""
         return self.layer.title
+
+    @property
+    def spans(self) -> list[Span]:
+        """What the images show of time."""
+        return spans(self.layer.times, timeline_of(self.layer.name))
 
     @property
     def labels(self) -> list[str]:
@@ -130,15 +143,23 @@ class Asked:
                 f"product {what}: say where its images are, server='http://127.0.0.1:8000' "
                 "(`odc-bdc ows serve`) or dc=nb.connect()"
             )
-        return self._drawn(
-            _whole_product(self.dc, what, self.time, self.most_pixels), style, what, None
-        )
+        ds, pixel = _whole_product(self.dc, what, self.time, self.most_pixels)
+        return self._drawn(ds, style, what, None, pixel)
 
-    def _drawn(self, ds: xr.Dataset, style: str, name: str, time: TimeLike | None) -> Drawn:
+    def _drawn(
+        self,
+        ds: xr.Dataset,
+        style: str,
+        name: str,
+        time: TimeLike | None,
+        pixel: float | None = None,
+    ) -> Drawn:
         product = self.product
         if product is None and name and self.dc is not None:
             product = self.dc.index.products.get_by_name(name)
-        found = pictures(ds, style, product=product, time=time, most_pixels=self.most_pixels)
+        found = pictures(
+            ds, style, product=product, time=time, most_pixels=self.most_pixels, pixel=pixel
+        )
         title = found.style.title(self.language)
         return Drawn(found, f"{name}, {title}" if name else title, self.language)
 
@@ -182,34 +203,45 @@ def find_sides(
         return Sides((left, right), (0, last))
     if isinstance(swipe, dt.date) or (isinstance(swipe, str) and is_time(swipe)):
         right = left if first == second else asked.images(what, second)
-        return Sides((left, right), (last, within(right.labels, swipe)[-1]))
+        return Sides((left, right), (last, within(right.spans, swipe)[-1]))
     right = asked.images(swipe, second)
     return Sides((left, right), (last, len(right.labels) - 1))
 
 
-def _whole_product(dc: Datacube, name: str, time: TimeLike | None, most_pixels: int) -> xr.Dataset:
-    """Open all images of a product, coarse enough for a map; each is read when it is drawn."""
+def _whole_product(
+    dc: Datacube, name: str, time: TimeLike | None, most_pixels: int
+) -> tuple[xr.Dataset, float]:
+    """Open all images of a product, coarse enough for a map; each is read when it is drawn.
+
+    Returns
+    -------
+    tuple
+        The dataset, of dask arrays, and the side of the product's own pixels in metres.
+    """
     product = find_product(dc, name)
-    datasets = dc.find_datasets(product=name)
+    datasets = sorted(dc.find_datasets(product=name), key=lambda d: d.time.begin)
     if not datasets:
         raise nothing_found(dc, product, {})
     if time is not None:
-        begins = [d.time.begin.replace(tzinfo=None) for d in datasets]
-        datasets = [datasets[i] for i in within(begins, time)]
+        known = [(_naive(d.time.begin), _naive(d.time.end)) for d in datasets]
+        datasets = [datasets[i] for i in within(known, time)]
     places = [d.extent.to_crs(WEB).boundingbox for d in datasets if d.extent is not None]
     if not places:
         raise InvalidValueError(f"the images of product {name} do not say where they lie")
-    finest = min(abs(product.default_resolution.x), 1e9) if product.default_resolution else 64.0
-    if product.default_crs is not None and product.default_crs.geographic:
-        finest *= 111_320
-    box = bbox_union(places)
-    geobox = web_geobox(GeoBox.from_bbox(box, crs=WEB, resolution=finest), most_pixels)
+    crs, (side, _) = native_grid(product.definition)
+    pixel = abs(side) * (DEGREE if CRS(crs).geographic else 1.0)
+    native = GeoBox.from_bbox(bbox_union(places), crs=WEB, resolution=pixel)
     midnight = all(d.time.begin.time() == dt.time() for d in datasets)
-    return load(
+    ds = load(
         dc,
         name,
         datasets=datasets,
-        like=geobox,
+        like=web_geobox(native, most_pixels),
         dask_chunks={"time": 1},
         group_by="time" if midnight else "solar_day",
     )
+    return ds, pixel
+
+
+def _naive(moment: dt.datetime) -> pd.Timestamp:
+    return pd.Timestamp(moment).tz_localize(None)

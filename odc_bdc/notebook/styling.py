@@ -11,6 +11,7 @@ import numpy as np
 
 from odc_bdc.cube import CubeSpec, shipped_cubes
 from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
+from odc_bdc.notebook.moments import SAID
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.inventory import described
 from odc_bdc.ows.languages import in_language
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 ProductLike: TypeAlias = "str | CubeSpec | Mapping[str, Any] | Any"
 """Name of a shipped cube or product, a cube's definition, or a product of the index."""
 
-_SAID = ("product", "cube")  # attributes of a dataset that name what it is of
 _NUMBERS = ("nodata", "scale_factor", "add_offset")
 # No reflectance or index comes near it, and stored as ten-thousandths it is as good as nothing.
 _MOST_PHYSICAL = 5.0
@@ -135,7 +135,7 @@ def find_style(ds: xr.Dataset, name: str, product: ProductLike | None = None) ->
     if not ds.data_vars:
         raise InvalidValueError("the dataset has no bands: nothing can be drawn of it")
     if product is None:
-        product = next((ds.attrs[key] for key in _SAID if ds.attrs.get(key)), None)
+        product = next((ds.attrs[key] for key in SAID if ds.attrs.get(key)), None)
         if isinstance(product, str) and product not in (*shipped_cubes(), *shipped_products()):
             product = None
     if product is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from odc_bdc.errors import InvalidValueError, MissingDependencyError
 
@@ -37,38 +38,65 @@ def write_video(
     OSError
         If the file cannot be written.
     """
+    program = _ffmpeg()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft, told = Path(folder) / "draft.mp4", Path(folder) / "errors"
+        with told.open("wb") as errors:
+            failed = _encode(frames, [program, *_options(size, delay), str(draft)], errors)
+        if failed:
+            reason = " ".join(told.read_text("utf-8", "replace").split())[-300:]
+            raise InvalidValueError(f"{path}: ffmpeg failed: {reason or 'without a reason'}")
+        draft.replace(path)
+
+
+def _ffmpeg() -> str:
     try:
         import imageio_ffmpeg  # noqa: PLC0415 (an extra)
 
-        imageio_ffmpeg.get_ffmpeg_exe()
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as e:
         raise MissingDependencyError(
             "a video needs ffmpeg, which comes with pip install 'odc_bdc[notebook]' on most "
             "machines: install it, or its program and name that in IMAGEIO_FFMPEG_EXE; .gif and "
             ".webp need none"
         ) from e
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        draft = Path(folder) / "draft.mp4"
-        writer = imageio_ffmpeg.write_frames(
-            str(draft),
-            size,
-            fps=1 / delay,
-            codec="libx264",
-            pix_fmt_in="rgb24",
-            # What browsers can show.
-            pix_fmt_out="yuv420p",
-            macro_block_size=2,
-            ffmpeg_log_level="error",
-            output_params=["-crf", "18", "-movflags", "+faststart"],
-            quality=None,
-        )
+
+
+def _options(size: tuple[int, int], delay: float) -> list[str]:
+    width, height = size
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+    return [
+        *(
+            "-loglevel",
+            "error",
+            "-nostdin",
+            *given,
+            "-framerate",
+            f"{1 / delay:.9g}",
+            "-i",
+            "pipe:0",
+        ),
+        # What browsers can show, with the head in front.
+        *("-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
+    ]
+
+
+def _encode(frames: Iterator[Image.Image], command: list[str], errors: IO[bytes]) -> bool:
+    """Give frames to ffmpeg; tell whether it failed."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+    ) as process:
+        stream = process.stdin
+        if stream is None:
+            raise InvalidValueError("ffmpeg takes no frames")
         try:
-            writer.send(None)
             for frame in frames:
-                writer.send(frame.convert("RGB").tobytes())
-        except OSError as e:
-            raise InvalidValueError(f"{path}: ffmpeg failed: {str(e).strip()[-300:]}") from e
-        finally:
-            writer.close()
-        draft.replace(path)
+                stream.write(frame.convert("RGB").tobytes())
+            stream.close()
+        except BrokenPipeError:
+            return True
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode != 0

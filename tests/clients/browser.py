@@ -6,8 +6,10 @@ import json
 import shutil
 import time
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -94,6 +96,13 @@ class Browser:
                 return found
             time.sleep(0.05)
         raise AssertionError(f"not within {seconds:g} s: {what}")
+
+    def take_picture(self, path: Path) -> None:
+        """Keep what is on the screen as PNG, for the documentation."""
+        time.sleep(1)  # animations end
+        shown = Image.open(BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shown.save(path, optimize=True)
 
     def offline(self, off: bool) -> None:  # noqa: FBT001
         """Take the network away, or give it back."""
