@@ -71,8 +71,8 @@ format: $(READY)  ## rewrite the code in the project's style, and notebooks from
 	$(BIN)/ruff format .
 	$(BIN)/python tests/notebooks/pairing.py
 
-docs: $(READY)  ## HTML documentation in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+docs: $(READY)  ## HTML documentation in site/; notebooks with outputs, where `make notebooks` left them
+	HOME_DIR=$(HOME_DIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing, services and time series, as ratios
 	$(BIN)/python tests/benchmarks/composite.py

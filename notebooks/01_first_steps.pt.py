@@ -34,7 +34,9 @@ dc = nb.connect()
 # versão 1.
 
 # %%
-dc.list_products()[["name", "description"]].reset_index(drop=True)
+products = dc.list_products()[["name", "description"]].reset_index(drop=True)
+products.description = products.description.str.partition(".")[0]
+products
 
 # %% [markdown]
 # Um *dataset* é uma imagem de um produto: aqui, a de uma célula da grade do BDC em um período.

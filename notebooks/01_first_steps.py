@@ -32,7 +32,9 @@ dc = nb.connect()
 # version 1.
 
 # %%
-dc.list_products()[["name", "description"]].reset_index(drop=True)
+products = dc.list_products()[["name", "description"]].reset_index(drop=True)
+products.description = products.description.str.partition(".")[0]
+products
 
 # %% [markdown]
 # A *dataset* is one image of a product: here that of a tile of the BDC's grid in a period.

@@ -49,7 +49,7 @@ def made_cover(geobox: GeoBox, *, seed: int = 0) -> xr.DataArray:
     a = geobox.affine
     row, col = (y0 - a.f) / RESOLUTION, (a.c - x0) / RESOLUTION
     corner = np.rint([row, col]).astype(int)
-    on_grid = np.allclose([row, col], corner, atol=1e-6)
+    on_grid = np.allclose([row, col], corner, rtol=0, atol=1e-6)
     if not on_grid or (a.a, a.b, a.d, a.e) != (RESOLUTION, 0, 0, -RESOLUTION):
         raise InvalidValueError(
             f"pixels of {a.a:g} by {a.e:g} m at {a.c:.10g}, {a.f:.10g} are not those of made "
