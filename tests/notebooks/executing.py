@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -197,7 +197,8 @@ def main() -> int:
     failed = 0
     # Most of a notebook waits for one core. Two of a pair never run at once: they write the same.
     with ThreadPoolExecutor(given.at_once) as pool:
-        for done in pool.map(lambda source: execute(source, out, environ), _in_turn(chosen)):
+        running = [pool.submit(execute, source, out, environ) for source in _in_turn(chosen)]
+        for done in (future.result() for future in as_completed(running)):
             failed += done.fault is not None
             print(f"{done.name:28} {done.seconds:6.1f} s  {done.fault or 'as claimed'}", flush=True)
     print(

@@ -321,7 +321,7 @@ def test_named_extras_exist():
 def test_named_variables_are_read_by_the_code():
     code = "".join(
         path.read_text("utf-8")
-        for top in ("odc_bdc", "ows_cfg")
+        for top in ("odc_bdc", "ows_cfg", "notebooks")
         for path in (ROOT / top).rglob("*.py")
     )
     named = {name for text in PAGES.values() for name in re.findall(r"\bODC_BDC_\w+", text)}
