@@ -66,7 +66,7 @@ format: $(READY)  ## rewrite the code in the project's style
 docs: $(READY)  ## HTML documentation in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing and services, as ratios
+bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing, services and time series, as ratios
 	$(BIN)/python tests/benchmarks/composite.py
 	$(BIN)/python tests/benchmarks/kernels.py
 	$(BIN)/python tests/benchmarks/building.py
@@ -75,6 +75,7 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing an
 	$(BIN)/python -W ignore tests/benchmarks/live_declare.py
 	$(BIN)/python -W ignore tests/benchmarks/services.py
 	$(BIN)/python -W ignore tests/benchmarks/live.py
+	$(BIN)/python -W ignore tests/benchmarks/timeseries.py
 
 services-load: $(READY)  ## 16 clients at the map services for 5 minutes; MINUTES=N for others
 	PYTHONPATH=tests/clients $(BIN)/python -W ignore tests/benchmarks/services_load.py --minutes $(MINUTES)

@@ -5,7 +5,10 @@ Every error is also the builtin that a caller would expect, so `except ValueErro
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
 
 class OdcBdcError(Exception):
     """Root of all errors that odc_bdc raises on purpose."""
+
+    def _render_traceback_(self, *_: object) -> list[str]:
+        """Tell Jupyter what to show: the reader's line, and what is wrong, but none of our lines.
+
+        `traceback.print_exc()` shows them all.
+        """
+        return [line for line in (users_line(self), f"{type(self).__name__}: {self}") if line]
 
 
 class InvalidValueError(OdcBdcError, ValueError):
@@ -81,13 +91,34 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def users_line(error: BaseException) -> str:
+    """Say which line, of those that went wrong, was not of odc_bdc, a package or Python itself.
+
+    Returns
+    -------
+    str
+        ``line 3: x = 1 / 0``; empty if there is none, or its text is not known.
+    """
+    paths = [str(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    others = tuple(str(Path(path).resolve()) for path in (str(Path(__file__).parent), *paths))
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.line and not str(Path(frame.filename).resolve()).startswith(others)
+    ]
+    return f"line {own[-1].lineno}: {(own[-1].line or '').strip()}" if own else ""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give ``", do you mean X?"`` for a message about an unknown name; empty if none is near.
+
+    Small and capital letters are taken as equal.
 
     Examples
     --------
     >>> did_you_mean("LFC", ["AVG", "MED", "LCF"])
     ', do you mean LCF?'
     """
-    near = get_close_matches(name, list(known), n=1, cutoff=0.65)
-    return f", do you mean {near[0]}?" if near else ""
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.65)
+    return f", do you mean {by_lower[near[0]]}?" if near else ""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import inspect
 import linecache
-import sysconfig
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import dask.array as da
@@ -17,19 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.errors import InvalidValueError, first_line
+from odc_bdc.errors import InvalidValueError, first_line, users_line
 from odc_bdc.notebook.bands import find_band
 
 Function: TypeAlias = Callable[..., npt.NDArray[Any]]
-
-_NOT_THE_USERS = tuple(
-    str(Path(path).resolve())
-    for path in {
-        str(Path(__file__).parents[1]),
-        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-    }
-)
-"""Folders whose lines a user did not write."""
 
 _SIDES = (5, 7, 11)
 """Rows and columns of the small block: a length that time has too is not taken."""
@@ -255,13 +243,8 @@ def _called(fn: Function, arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any
 
 def _line(fn: Function, error: BaseException) -> str:
     """Say which line of the user's went wrong."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not str(Path(frame.filename).resolve()).startswith(_NOT_THE_USERS)
-    ]
-    if frames and frames[-1].line:
-        return f" (line {frames[-1].lineno}: {frames[-1].line.strip()})"
+    if line := users_line(error):
+        return f" ({line})"
     code = getattr(fn, "__code__", None)
     if code is None:
         return ""

@@ -56,9 +56,9 @@ def _of_products(ds: xr.Dataset) -> dict[str, str]:
     documents = [shipped_measurements(said)] if said else _shipped()
     meanings: dict[str, set[str]] = {}
     for measurements in documents:
-        if not names <= measurements.keys():
+        if said is None and not names <= measurements.keys():
             continue
-        for name in names:
+        for name in names & measurements.keys():
             for alias in measurements[name].get("aliases", ()):
                 meanings.setdefault(alias, set()).add(name)
     return {alias: found.pop() for alias, found in meanings.items() if len(found) == 1}

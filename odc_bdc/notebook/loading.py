@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+from odc.geo import resyx_
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
@@ -103,22 +104,23 @@ def _upright(resolution: Any) -> Any:
     pair = isinstance(resolution, tuple | list) and len(resolution) == 2
     if not (pair and resolution[0] > 0 > resolution[1]):
         return resolution
-    turned = resolution[1], resolution[0]
+    y, x = resolution[1], resolution[0]
     warnings.warn(
         f"resolution {tuple(resolution)} means y, x to datacube and would turn the image upside "
-        f"down; {turned} is taken",
+        f"down; {y, x} is taken",
         UserWarning,
         stacklevel=3,
     )
-    return turned
+    return resyx_(y, x)
 
 
 def _described(ds: xr.Dataset, product: Product) -> xr.Dataset:
     """Write down what things are called."""
     ds.attrs["product"] = product.name
     for name, measurement in product.lookup_measurements(list(ds.data_vars)).items():
-        also = [measurement.canonical_name, *measurement.get("aliases", ())]
-        ds[name].attrs["aliases"] = [alias for alias in also if alias != name]
+        known = [measurement.canonical_name, *measurement.get("aliases", ())]
+        if also := [alias for alias in known if alias != name]:
+            ds[name].attrs["aliases"] = also
     return ds
 
 

@@ -13,6 +13,7 @@ from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
 from odc_bdc.notebook.accessor import at_time
 from odc_bdc.notebook.bands import find_band
 from odc_bdc.notebook.optics import index_of, reflectances
+from odc_bdc.spectral_index import SPECTRAL_INDICES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,6 +113,8 @@ def _values(ds: xr.Dataset, name: str | None, labels: dict[str, str]) -> tuple[x
             return index_of(ds, name), name
         except UnknownNameError as e:
             raise (e if "needs" in str(e) else not_a_band) from None
+    if band in SPECTRAL_INDICES and "scale_factor" in ds[band].attrs:
+        return reflectances(ds[[band]])[band], name
     if "scale_factor" in ds[band].attrs:
         return reflectances(ds[[band]])[band], f"{name}: {labels['reflectance']}"
     nodata = ds[band].attrs.get("nodata")

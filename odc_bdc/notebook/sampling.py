@@ -132,6 +132,8 @@ def timeseries(
     """
     if (points is None) == (polygons is None):
         raise InvalidValueError("give either points or polygons")
+    if group_by not in {"solar_day", "time"}:
+        raise InvalidValueError(f"group_by {group_by!r} is neither 'solar_day' nor 'time'")
     found = find_product(dc, product)
     variables = _Variables.of(found, measurements, indices)
     if polygons is None:

@@ -30,7 +30,8 @@ def smooth(series: _Series, *, lmbda: float, order: int = 2) -> _Series:
     ----------
     series
         What `timeseries` gives, table or xarray, of points or polygons; or any Dataset or DataArray
-        with a dimension ``time``. Times count as steps of equal length.
+        with a dimension ``time``. Times count as steps of equal length. All numbers are smoothed:
+        leave codes, such as those of quality, out.
     lmbda
         How smooth, above 0: 10 follows a series of 16 days closely, 1000 keeps the season only.
     order

@@ -65,22 +65,27 @@ class Zones:
         Raises
         ------
         InvalidValueError
-            If the polygons hold too many pixels to be taken at once.
+            If the polygons hold too many pixels to be taken at once, or lie where the CRS has no
+            coordinates.
         """
         step = max(abs(affine.a), abs(affine.e)) * _STEP
-        parts, total = [], 0
-        for geometry in polygons.geometries:
+        parts, total = [], 0.0
+        for name, geometry in zip(polygons.ids, polygons.geometries, strict=True):
             inner = Geometry(geometry, LONLAT).to_crs(crs, resolution=_degrees(crs, step)).geom
             # Pixels of the grid, rows downwards.
             pixels = shapely.transform(
                 inner, lambda xy: np.column_stack(~affine * (xy[:, 0], xy[:, 1]))
             )
-            parts.append(_covered(pixels))
-            total += len(parts[-1][0])
+            if not np.isfinite(pixels.bounds).all():
+                raise InvalidValueError(
+                    f"polygon {name!r} lies where the CRS of the product has no coordinates"
+                )
+            total += pixels.area
             if total > _MOST:
                 raise InvalidValueError(
-                    f"the polygons hold more than {_MOST:,} pixels; give fewer at once"
+                    f"the polygons hold more than {_MOST:,} pixels; give fewer or smaller ones"
                 )
+            parts.append(_covered(pixels))
         columns, rows, weights = (np.concatenate(one) for one in zip(*parts, strict=True))
         zone = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         return cls(polygons.ids, zone, columns, rows, weights)

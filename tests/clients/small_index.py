@@ -122,12 +122,12 @@ def _datasets(
             for day in made.days:
                 period = made.cube.timeline.period_of(day)
                 times = (f"{period.start}T00:00:00Z", f"{period.end}T23:59:59Z")
-                yield _write(products[made.cube.name], tile, geobox, times, folder)
+                yield write_dataset(products[made.cube.name], tile, geobox, times, folder)
     for number, tile in enumerate(scene_tiles):
         geobox = _geobox(cubes[0].cube, tile)
         # Instants of one overpass: the neighbour was seen 20 seconds later.
         times = (f"2020-01-03T13:40:{20 * number:02d}Z",) * 2
-        yield _write(products[SCENES], tile, geobox, times, folder)
+        yield write_dataset(products[SCENES], tile, geobox, times, folder)
 
 
 def _geobox(cube: CubeSpec, tile: str) -> GeoBox:
@@ -138,9 +138,10 @@ def _geobox(cube: CubeSpec, tile: str) -> GeoBox:
     return cube.geobox(tile)
 
 
-def _write(
+def write_dataset(
     product: Mapping[str, Any], tile: str, geobox: GeoBox, times: Sequence[str], folder: Path
 ) -> tuple[Path, dict[str, Any]]:
+    """Write a dataset of made pixels; give its EO3 document, and where that would be."""
     name = f"{product['name']}_{tile or 'whole'}_{times[0][:10]}"
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
@@ -149,8 +150,15 @@ def _write(
         _write_cog(
             target / f"{band['name']}.tif", band, geobox, np.random.default_rng([*seed, number])
         )
+    return target / "doc.yaml", describe_dataset(product, name, tile, geobox, times)
+
+
+def describe_dataset(
+    product: Mapping[str, Any], name: str, tile: str, geobox: GeoBox, times: Sequence[str]
+) -> dict[str, Any]:
+    """Give the EO3 document of a dataset with a file for each band beside it."""
     ring = geobox.extent.exterior.coords
-    return target / "doc.yaml", {
+    return {
         "$schema": "https://schemas.opendatacube.org/dataset",
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
         "label": name,

@@ -73,6 +73,29 @@ def test_any_window(tmp_path_factory, data):
     assert not room[:, -2:].any()
 
 
+@settings(max_examples=30)
+@given(
+    where=st.lists(st.tuples(st.integers(0, 299), st.integers(0, 420)), max_size=40),
+    predictor=st.sampled_from([1, 2]),
+)
+def test_single_pixels_take_only_their_blocks(tmp_path_factory, where, predictor):
+    path = tmp_path_factory.getbasetemp() / f"single_{predictor}.tif"
+    pixels = random("int16")
+    if not path.exists():
+        write(path, pixels, predictor=predictor)
+    known, decoded = block_file(scene_files().get(str(path)), 1), []
+
+    class Counted(type(known)):
+        def _block(self, opened, by, bx, *rest):
+            decoded.append((by, bx))
+            super()._block(opened, by, bx, *rest)
+
+    rows, columns = np.array(where, int).reshape(-1, 2).T
+    counted = Counted(**{name: getattr(known, name) for name in known.__dataclass_fields__})
+    np.testing.assert_array_equal(counted.pixels(rows, columns), pixels[rows, columns])
+    assert sorted(decoded) == sorted({(r // 64, c // 128) for r, c in where})
+
+
 @pytest.mark.parametrize("nodata", [None, -9999])
 def test_blocks_that_are_left_out(tmp_path, nodata):
     pixels = np.full(SHAPE, nodata or 0, "int16")
