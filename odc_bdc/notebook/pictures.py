@@ -64,8 +64,8 @@ class Pictures:
 
     @property
     def times(self) -> list[Any]:
-        """The times; none where the dataset has no such dimension."""
-        return [*self.ds.time.values] if "time" in self.ds.dims else []
+        """The times of the images; none where the dataset has none."""
+        return [*np.atleast_1d(self.ds.time.values)] if "time" in self.ds.coords else []
 
     @property
     def spans(self) -> list[Span]:
@@ -110,7 +110,7 @@ class Pictures:
         return to_png(self.rgba(number))
 
     def _drawn(self, number: int) -> npt.NDArray[np.uint8]:
-        image = self.ds.isel(time=number) if self.times else self.ds
+        image = self.ds.isel(time=number) if "time" in self.ds.dims else self.ds
         needed = [self.style.bands[band] for band in self.style.needed]
         image = image[needed].load()
         if image.odc.geobox == self.geobox:

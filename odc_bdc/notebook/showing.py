@@ -153,8 +153,7 @@ class ImageMap(ipw.VBox):  # type: ignore[misc]
         for slider in self.times:
             count = len(slider.options)
             if count < 2:
-                slider.disabled = True
-                rows.append(slider)
+                rows.append(ipw.Label(f"{slider.description}: {slider.label}"))
                 continue
             play = ipw.Play(
                 min=0,

@@ -150,8 +150,15 @@ def write_dataset(
         _write_cog(
             target / f"{band['name']}.tif", band, geobox, np.random.default_rng([*seed, number])
         )
+    return target / "doc.yaml", describe_dataset(product, name, tile, geobox, times)
+
+
+def describe_dataset(
+    product: Mapping[str, Any], name: str, tile: str, geobox: GeoBox, times: Sequence[str]
+) -> dict[str, Any]:
+    """Give the EO3 document of a dataset with a file for each band beside it."""
     ring = geobox.extent.exterior.coords
-    return target / "doc.yaml", {
+    return {
         "$schema": "https://schemas.opendatacube.org/dataset",
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
         "label": name,

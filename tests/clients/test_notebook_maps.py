@@ -228,6 +228,10 @@ def exported(browser):
 
 
 def test_an_exported_page_opens_from_a_disk(series, tmp_path, exported, browser):
+    if PICTURES:
+        how = {"title": "NDVI in the west of Bahia", "about": "Made pixels, not observations."}
+        exported(nb.export_html(series, tmp_path / "p.html", "ndvi", swipe=True, **how))
+        browser.take_picture(Path(PICTURES) / "notebook_page.png")
     title = "<script>document.title = 'run'</script> & NDVI"
     path = nb.export_html(
         series,
@@ -244,9 +248,6 @@ def test_an_exported_page_opens_from_a_disk(series, tmp_path, exported, browser)
     assert browser.driver.title == title
     assert browser.text("header p") == "<b>Made</b>"
     assert page.dates() == ["19 Dec 2019", "18 Feb 2020"]
-
-    if PICTURES:
-        browser.take_picture(Path(PICTURES) / "notebook_page.png")
 
     # The left side is left of the border, the right side right of it.
     left, right = page.image(0), page.image(1)

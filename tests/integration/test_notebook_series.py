@@ -13,6 +13,7 @@ import shapely
 import xarray as xr
 from builders import CLOCK, CUBE, SPAN, cube, fill, make_small_scenes, tasks_of
 from datacube.index.hl import Doc2Dataset
+from file_server import FileServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -57,7 +58,7 @@ def dc(fresh_index, tmp_path_factory):
         yield dc
 
 
-def add_utm_scenes(dc, name, folder):
+def add_utm_scenes(dc, name, folder, server=None):
     """Index two scenes of one day that overlap, in two zones of UTM, and one of another day."""
     product = {**product_document(SCENES), "name": name}
     product["metadata"] = {"product": {"name": name}}
@@ -79,7 +80,8 @@ def add_utm_scenes(dc, name, folder):
         path, document = write_dataset(
             product, code, geobox, (f"2019-12-{time}Z",) * 2, folder / name
         )
-        dataset, problem = resolve(document, path.as_uri())
+        remote = server and f"{server.url}/{path.relative_to(folder).as_posix()}"
+        dataset, problem = resolve(document, remote or path.as_uri())
         assert dataset is not None, problem
         dc.index.datasets.add(dataset, with_lineage=False)
 
@@ -431,12 +433,12 @@ def test_connect_finds_the_index_above_the_notebook(fresh_index, monkeypatch, tm
 @pytest.fixture(scope="module")
 def postgres(fresh_index, tmp_path_factory):
     folder = tmp_path_factory.mktemp("postgres")
-    with database.open_datacube(fresh_index("postgres")) as dc:
-        add_utm_scenes(dc, UTM, folder)
+    with database.open_datacube(fresh_index("postgres")) as dc, FileServer(folder) as server:
+        add_utm_scenes(dc, UTM, folder, server)
         yield dc
 
 
-def test_the_other_index_driver_gives_the_same(dc, postgres):
+def test_scenes_on_a_server_and_the_other_index_driver_give_the_same(dc, postgres):
     west, south, east, north = EXTENT
     xy = np.random.default_rng(5).uniform((west, south), (east, north), (20, 2))
     lonlat = np.column_stack(TO_DEGREES.transform(*xy.T))

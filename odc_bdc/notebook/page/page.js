@@ -105,6 +105,13 @@ class Side {
 let share = 0.5; // where the border is, from left
 let sides = [];
 
+/** Give the titles without the name of the product, if both are of the same. */
+function titles() {
+  const [one, other] = sides.map((side) => side.told.title.split(', '));
+  const same = one.length > 1 && one[0] === other[0];
+  return [one, other].map((parts) => parts.slice(same ? 1 : 0).join(', '));
+}
+
 function showSwipe() {
   const handle = $('#swipe');
   if (sides.length < 2) return;
@@ -112,7 +119,7 @@ function showSwipe() {
   handle.style.left = `${share * 100}%`;
   handle.setAttribute('aria-valuenow', Math.round(share * 100));
   const texts = sides.map((side) => (side.label || side.told.title));
-  if (texts[0] === texts[1]) sides.forEach((side, i) => { texts[i] = side.told.title; });
+  if (texts[0] === texts[1]) titles().forEach((title, i) => { texts[i] = title; });
   handle.setAttribute('aria-valuetext', texts.join(' | '));
   $('.before', handle).textContent = texts[0];
   $('.after', handle).textContent = texts[1];
