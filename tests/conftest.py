@@ -14,9 +14,16 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser):
-    """Let `make fuzz` ask for more requests than every run of the tests makes."""
+    """Add what `make fuzz`, and who renews pictures of the documentation, asks for."""
     parser.addoption("--fuzz", type=int, default=300, help="requests that the fuzzer makes")
     parser.addoption("--fuzz-seed", type=int, default=1, help="which requests the fuzzer makes")
+    parser.addoption("--pictures", type=Path, help="folder for pictures of the documentation")
+
+
+@pytest.fixture(scope="session")
+def pictures(request):
+    """Give the folder for pictures of the documentation; None if they are not to be taken."""
+    return request.config.getoption("--pictures")
 
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 from io import BytesIO
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -27,7 +25,6 @@ geobox = GeoBox.from_bbox({BBOX}, BDC_CRS, resolution=64)
 ds = nb.load(dc, "{MED}", like=geobox)"""
 ARRAYS = 'nb.show(ds, "ndvi", swipe="2019-12-19")'
 SERVED = 'nb.show("{layer}", "false_colour", server="{url}")'
-PICTURES = os.environ.get("ODC_BDC_PICTURES")  # folder for the pictures of the documentation
 
 
 class Lab:
@@ -78,7 +75,7 @@ def decoded(url):
     return np.asarray(Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
 
 
-def test_maps_in_jupyterlab_have_sliders_and_a_swipe(browser, dc, home, server, tmp_path):
+def test_maps_in_jupyterlab_have_sliders_and_a_swipe(browser, dc, home, server, tmp_path, pictures):
     folder = tmp_path / "mine"
     folder.mkdir()
     write_notebook(
@@ -96,9 +93,9 @@ def test_maps_in_jupyterlab_have_sliders_and_a_swipe(browser, dc, home, server, 
         assert left_clip != right_clip
         assert page.times() == {"2020-02-18"}
         assert shown_colours(browser) >= 1000
-        if PICTURES:
+        if pictures:
             browser.run("window.jupyterapp.commands.execute('application:toggle-left-area')")
-            browser.take_picture(Path(PICTURES) / "notebook_maps.png")
+            browser.take_picture(pictures / "notebook_maps.png")
 
         page.slide(0, Keys.ARROW_LEFT)
         browser.until(lambda: not np.array_equal(page.images()[0][0], left), "another image")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from io import BytesIO
-from pathlib import Path
 
 import ipyleaflet as ipl
 import numpy as np
@@ -19,8 +17,6 @@ from small_index import GEOBOX, SCENES, STK, VIEW
 
 from odc_bdc import notebook as nb
 from odc_bdc.errors import InvalidValueError, SourceError, UnknownNameError
-
-PICTURES = os.environ.get("ODC_BDC_PICTURES")  # folder for the pictures of the documentation
 
 pytestmark = pytest.mark.integration
 
@@ -227,11 +223,11 @@ def exported(browser):
     browser.driver.get("about:blank")
 
 
-def test_an_exported_page_opens_from_a_disk(series, tmp_path, exported, browser):
-    if PICTURES:
+def test_an_exported_page_opens_from_a_disk(series, tmp_path, exported, browser, pictures):
+    if pictures:
         how = {"title": "NDVI in the west of Bahia", "about": "Made pixels, not observations."}
         exported(nb.export_html(series, tmp_path / "p.html", "ndvi", swipe=True, **how))
-        browser.take_picture(Path(PICTURES) / "notebook_page.png")
+        browser.take_picture(pictures / "notebook_page.png")
     title = "<script>document.title = 'run'</script> & NDVI"
     path = nb.export_html(
         series,
