@@ -43,7 +43,8 @@ class Service:
     Attributes
     ----------
     title, abstract, organisation, email
-        Printed in the capabilities; a `Text` in both languages, a plain text in either.
+        Printed in the capabilities; a `Text` in both languages, a plain text in either. The title
+        stands for an organisation that is empty, since the standards ask for one.
     urls
         Base URLs under which clients reach the service, the public one first.
     attribution
@@ -180,7 +181,7 @@ def _global(service: Service) -> dict[str, Any]:
         "translations_directory": DOMAIN,
         # Without an address, datacube-ows answers a WCS 2 GetCapabilities with an error.
         "contact_info": {
-            "organisation": service.organisation,
+            "organisation": service.organisation or service.title,
             "email": service.email,
             "address": {"type": "postal", **dict.fromkeys(_ADDRESS, ""), "country": "Brazil"},
         },

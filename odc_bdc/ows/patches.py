@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from odc.geo.crs import CRS
 
-from odc_bdc.ows.describe import describe_1, describe_2, described
+from odc_bdc.ows.describe import (
+    coverage_crss,
+    crs_uri,
+    describe_1,
+    describe_2,
+    described,
+)
 from odc_bdc.ows.exceptions import answer
 from odc_bdc.ows.guard import OUTAGE, protocol_in
 from odc_bdc.ows.tiles import asked_size
@@ -227,6 +233,33 @@ def expand_intervals() -> None:
     wcs2.get_coverage_data = of_named_bands
 
 
+def write_valid_capabilities() -> None:
+    """Make capabilities of WCS 2 valid: OWS Common 2.0, and CRSs as URIs (OGC 11-053r1)."""
+    from datacube_ows import wcs2  # noqa: PLC0415 (an extra)
+    from ows.wcs.v20 import encoders  # noqa: PLC0415 (a dependency of the extra)
+
+    class ValidCapabilities(wcs2.ServiceCapabilities):
+        @classmethod
+        def with_defaults_v20(cls, *args: Any, **kwargs: Any) -> Any:
+            kwargs["provider_name"] = kwargs["provider_name"] or kwargs["organisation_name"]
+            kwargs["crss_supported"] = [
+                crs_uri(name) for name in coverage_crss(kwargs["crss_supported"])
+            ]
+            return super().with_defaults_v20(*args, **kwargs)
+
+    encode = encoders.encode_wgs84_bounding_box
+
+    @wraps(encode)
+    def without_dimension(box: Any) -> Any:
+        element = encode(box)
+        # There is none but that of two.
+        element.attrib.pop("dimension", None)
+        return element
+
+    wcs2.ServiceCapabilities = ValidCapabilities
+    encoders.encode_wgs84_bounding_box = without_dimension
+
+
 def write_png_quickly() -> None:
     """Write images with `odc_bdc.ows.images` instead of datacube-ows."""
     from datacube_ows import data  # noqa: PLC0415 (an extra)
@@ -348,6 +381,7 @@ PATCHES = (
     Patch("describe_grids", *_OWS, describe_grids),
     Patch("latest_coverage", *_OWS, serve_latest_coverage),
     Patch("band_intervals", *_OWS, expand_intervals),
+    Patch("valid_wcs_2", *_OWS, write_valid_capabilities),
     Patch("quick_png", *_OWS, write_png_quickly),
     Patch("tile_size", *_OWS, make_tiles_of_their_size),
 )

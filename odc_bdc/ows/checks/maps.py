@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from odc_bdc.ows.checks.parameters import WHOLE, check_pixel, check_size, needed
@@ -13,6 +14,8 @@ from odc_bdc.ows.requests import WMS_111
 if TYPE_CHECKING:
     from odc_bdc.ows.checks.published import Published
     from odc_bdc.ows.requests import Protocol, Query
+
+_COLOUR = re.compile("0[xX][0-9A-Fa-f]{6}")
 
 
 def check_map(protocol: Protocol, query: Query, published: Published) -> Query:
@@ -33,6 +36,9 @@ def check_map(protocol: Protocol, query: Query, published: Published) -> Query:
             INVALID,
             "width",
         )
+    colour = query.get("bgcolor")
+    if colour and not _COLOUR.fullmatch(colour):
+        raise Refusal(f"BGCOLOR={shown(colour)} is no colour: 0xRRGGBB is", INVALID, "bgcolor")
     return query
 
 
