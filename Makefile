@@ -43,10 +43,10 @@ demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check
 test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
 	$(BIN)/pytest --numprocesses $(AT_ONCE) --maxprocesses 8 --dist worksteal
 
-clients:  ## Debian's QGIS and Chromium, in which tests look at the services; without, these are skipped
+clients:  ## Debian's QGIS, Chromium and Leaflet, in which tests look at the services; without, these are skipped
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get update --quiet
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get install --quiet --yes --no-install-recommends \
-	  chromium chromium-driver nginx-light python3-qgis qgis-providers
+	  chromium chromium-driver libjs-leaflet nginx-light python3-qgis qgis-providers
 
 kills: $(READY)  ## builds, overviews and pruning killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment

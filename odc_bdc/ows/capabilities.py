@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows import restful, tile_grid
-from odc_bdc.ows.crs import CRS84
+from odc_bdc.ows.crs import CRS84, CRS84_URN
 from odc_bdc.ows.formats import FORMATS
 from odc_bdc.ows.languages import Text, language_of
 from odc_bdc.ows.old_capabilities import CONTENT_TYPE, write_111
@@ -162,6 +162,9 @@ class Capabilities:
 
     def _wmts(self, root: ET.Element, *, pt: bool) -> None:
         root.set(_SCHEMA_LOCATION, _WMTS_SCHEMA)
+        for crs in root.iter(f"{_OWS}SupportedCRS"):
+            # OpenLayers knows it by its URN only.
+            crs.text = CRS84_URN if crs.text == CRS84 else crs.text
         for keywords in root.iter(f"{_OWS}Keywords"):
             self._order_keywords(keywords, f"{_OWS}Keyword", pt=pt)
         get = root.find(f".//{_OWS}Operation[@name='GetTile']//{_OWS}Get")

@@ -20,6 +20,9 @@ BDC_CODE = "EPSG:10857"
 CRS84, WMS_CRS84 = "OGC:CRS84", "CRS:84"
 """WGS 84 with the longitude first, and its name in WMS (OGC 06-042, 6.7.3.2)."""
 
+CRS84_URN = "urn:ogc:def:crs:OGC:1.3:CRS84"
+"""The same as the other standards name it (OGC 07-092r1, 7)."""
+
 UTM_ZONES = range(18, 26)
 """The UTM zones of Brazil south of the equator."""
 
