@@ -143,7 +143,9 @@ class Capabilities:
 
     def _wms(self, root: ET.Element, *, pt: bool) -> None:
         root.set(_SCHEMA_LOCATION, _WMS_SCHEMA)
-        _add_formats(root.find(f".//{_WMS}GetMap"), _WMS)
+        get_map = root.find(f".//{_WMS}GetMap")
+        if get_map is not None:
+            _add_formats(get_map)
         for keywords in root.iter(f"{_WMS}KeywordList"):
             self._order_keywords(keywords, f"{_WMS}Keyword", pt=pt)
         for layer in root.iter(f"{_WMS}Layer"):
@@ -243,20 +245,15 @@ def _complete_wmts_layer(layer: ET.Element, base: str) -> None:
     if dimension is not None:
         identity = [f"{_OWS}Title", f"{_OWS}Identifier"]
         _order(dimension, [*identity, f"{_WMTS}Default", f"{_WMTS}Value"])
-    _add_formats(layer, _WMTS)
     name = layer.findtext(f"{_OWS}Identifier") or ""
     if base:
         _add_resource_urls(layer, base, name, timeless=dimension is None)
 
 
 def _add_resource_urls(layer: ET.Element, base: str, name: str, *, timeless: bool) -> None:
-    info = restful.info_template(base, name, timeless=timeless)
     for kind, mime, template in (
-        *(
-            ("tile", mime, restful.tile_template(base, name, suffix, timeless=timeless))
-            for mime, suffix in FORMATS.items()
-        ),
-        ("FeatureInfo", "application/json", info),
+        ("tile", "image/png", restful.tile_template(base, name, timeless=timeless)),
+        ("FeatureInfo", "application/json", restful.info_template(base, name, timeless=timeless)),
     ):
         given = {"format": mime, "resourceType": kind, "template": template}
         ET.SubElement(layer, f"{_WMTS}ResourceURL", given)
@@ -288,7 +285,6 @@ def _add_wmts_grids(contents: ET.Element, base: str, *, pt: bool) -> None:
         ET.SubElement(style, f"{_OWS}Title").text = _OUTLINE.pt if pt else _OUTLINE.en
         ET.SubElement(style, f"{_OWS}Identifier").text = tile_grid.STYLE
         ET.SubElement(layer, f"{_WMTS}Format").text = "image/png"
-        _add_formats(layer, _WMTS)
         ET.SubElement(layer, f"{_WMTS}InfoFormat").text = "application/json"
         for name in sets:
             link = ET.SubElement(layer, f"{_WMTS}TileMatrixSetLink")
@@ -304,17 +300,16 @@ def _texts(layer: ET.Element, space: str, title: Text, about: Text, *, pt: bool)
     return layer
 
 
-def _add_formats(element: ET.Element | None, space: str) -> None:
-    """Add the formats of images that datacube-ows does not write, behind those that it does."""
-    if element is None:
-        return
-    tag = f"{space}Format"
-    last = max(i for i, child in enumerate(element) if child.tag == tag)
-    known = {child.text for child in element if child.tag == tag}
-    for mime in reversed([m for m in FORMATS if m not in known]):
-        added = ET.Element(tag)
-        added.text = mime
-        element.insert(last + 1, added)
+def _add_formats(get_map: ET.Element) -> None:
+    """Add the formats of maps that datacube-ows does not write.
+
+    Tiles come in them too, but QGIS lists each format with each style and grid of each layer.
+    """
+    tag = f"{_WMS}Format"
+    formats = [ET.Element(tag) for _ in FORMATS]
+    for element, mime in zip(formats, FORMATS, strict=True):
+        element.text = mime
+    get_map[:] = [*formats, *(child for child in get_map if child.tag != tag)]
 
 
 def _order(element: ET.Element, tags: Sequence[str]) -> None:

@@ -23,12 +23,12 @@ _IMAGE_FORMATS = {suffix: mime for mime, suffix in FORMATS.items()}
 _INFO_FORMATS = {"json": "application/json", "html": "text/html"}
 
 
-def tile_template(base: str, layer: str, suffix: str = "png", *, timeless: bool = False) -> str:
+def tile_template(base: str, layer: str, *, timeless: bool = False) -> str:
     """Give the URL of a layer's tiles, with the variables of the standard in braces."""
     time = NO_TIME if timeless else "{Time}"
     return (
         f"{base}{ROOT}/{quote(layer)}/{{style}}/{time}/{{TileMatrixSet}}/{{TileMatrix}}/"
-        f"{{TileRow}}/{{TileCol}}.{suffix}"
+        "{TileRow}/{TileCol}.png"
     )
 
 
