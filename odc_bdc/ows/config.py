@@ -125,7 +125,18 @@ def build_config(
             "wmts": {"tile_matrix_sets": {t.name: t.to_ows() for t in TILE_MATRIX_SETS}},
             "wcs": _wcs(),
             # A client shows a tree, which has one root.
-            "layers": [{"title": service.title, "abstract": service.abstract, "layers": folders}],
+            "layers": [
+                {
+                    "title": service.title,
+                    "abstract": service.abstract,
+                    # Of an attribution of the whole, datacube-ows forgets the title.
+                    "attribution": {
+                        "title": service.attribution or service.title,
+                        "url": service.urls[0],
+                    },
+                    "layers": folders,
+                }
+            ],
         }
     )
     timelines = {cube.name: cube.timeline for cube in cubes}
@@ -170,7 +181,6 @@ def _global(service: Service) -> dict[str, Any]:
             Text("composite", "composição"),
             Text("satellite image", "imagem de satélite"),
         ],
-        "attribution": {"title": service.attribution or service.title, "url": service.urls[0]},
         "response_headers": {"Access-Control-Allow-Origin": "*"},
         "fees": "none",
         "access_constraints": "none",

@@ -94,10 +94,11 @@ def _change_layer(layer: ET.Element, latitude_first: Callable[[str], bool]) -> N
             box.attrib |= {"minx": x, "miny": y, "maxx": far_x, "maxy": far_y}
         box.set("SRS", name)
     for dimension in layer.findall("Dimension"):
-        about = {key: dimension.attrib.pop(key) for key in ("units",)}
-        extent = ET.SubElement(layer, "Extent", dict(dimension.attrib))
+        given = dimension.attrib
+        units = given.pop("units", "")
+        extent = ET.SubElement(layer, "Extent", given)
         extent.text, dimension.text = dimension.text, None
-        dimension.attrib = {"name": extent.get("name", ""), **about}
+        dimension.attrib = {"name": given.get("name", ""), "units": units}
     for style in layer.findall("Style"):
         _keep(style, _STYLE)
     _keep(layer, _LAYER)

@@ -29,7 +29,7 @@ from odc_bdc.ows.guard import OUTAGE, protocol_in
 from odc_bdc.ows.tiles import asked_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LOG = logging.getLogger(__name__)
 _applied: set[str] = set()
@@ -260,6 +260,27 @@ def write_valid_capabilities() -> None:
     encoders.encode_wgs84_bounding_box = without_dimension
 
 
+def order_keywords() -> None:
+    """Let keywords have an order, which sets have not: documents differ with each start else."""
+    from datacube_ows.config_utils import OWSMetadataConfig  # noqa: PLC0415 (an extra)
+
+    OWSMetadataConfig.keywords = property(lambda self: InOrder(self._keywords))
+
+
+class InOrder(set[str]):
+    """A set of texts that is gone through in alphabetical order.
+
+    Examples
+    --------
+    >>> list(InOrder({"b", "c", "a"}))
+    ['a', 'b', 'c']
+    """
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the texts in order."""
+        return iter(sorted(super().__iter__()))
+
+
 def write_png_quickly() -> None:
     """Write images with `odc_bdc.ows.images` instead of datacube-ows."""
     from datacube_ows import data  # noqa: PLC0415 (an extra)
@@ -381,6 +402,7 @@ PATCHES = (
     Patch("describe_grids", *_OWS, describe_grids),
     Patch("latest_coverage", *_OWS, serve_latest_coverage),
     Patch("band_intervals", *_OWS, expand_intervals),
+    Patch("keyword_order", *_OWS, order_keywords),
     Patch("valid_wcs_2", *_OWS, write_valid_capabilities),
     Patch("quick_png", *_OWS, write_png_quickly),
     Patch("tile_size", *_OWS, make_tiles_of_their_size),

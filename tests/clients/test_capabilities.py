@@ -146,6 +146,14 @@ def test_a_map_of_the_older_version_is_that_of_the_newer(server):
     assert pixels(bodies[0])[3].any()
 
 
+@pytest.mark.parametrize("version", ["1.1.1", "1.3.0"])
+def test_layers_say_whom_they_are_to_be_attributed_to(server, version):
+    wms = WebMapService(f"{server.url}/wms", version=version)
+    for name in LAYERS:
+        assert wms[name].attribution["title"] == "Brazil Data Cube"
+        assert wms[name].attribution["url"].startswith("http")
+
+
 def test_crs84_has_the_name_that_wms_has_for_it(wms, fetch):
     layer = wms["CB4_64_16D_STK_v1"]
     assert "CRS:84" in layer.crsOptions

@@ -104,6 +104,10 @@ def valid_wcs_2():
     nobody = 'provider_name=""' in inspect.getsource(wcs2)
     return "dimension" in box.attrib and nobody
 
+def keyword_order():
+    from datacube_ows.config_utils import OWSMetadataConfig
+    return type(OWSMetadataConfig.keywords.fget(SimpleNamespace(_keywords={"a"}))) is set
+
 def tile_size():
     from datacube_ows import wmts
     return '"width": 256' in inspect.getsource(wmts.wmts_args_to_wms)
