@@ -20,7 +20,7 @@ AT_ONCE ?= logical
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 5
 
-.PHONY: help setup demo test notebooks clients kills services-load live-load fuzz lint format docs bench lock clean
+.PHONY: help setup demo test notebooks clients pictures kills services-load live-load fuzz lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,10 +50,14 @@ notebooks: $(READY)  ## executes all on the home of `make demo`, without network
 	$(BIN)/python -W ignore tests/notebooks/executing.py --home $(HOME_DIR) \
 	  $(if $(SAMPLES),--samples $(SAMPLES)) $(NOTEBOOKS)
 
-clients:  ## Debian's QGIS and Chromium, in which tests look at the services; without, these are skipped
+clients:  ## Debian's QGIS, Chromium and Leaflet, in which tests look at the services; without, these are skipped
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get update --quiet
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get install --quiet --yes --no-install-recommends \
-	  chromium chromium-driver nginx-light python3-qgis qgis-providers
+	  chromium chromium-driver libjs-leaflet nginx-light python3-qgis qgis-providers
+
+pictures: $(READY)  ## docs/images/qgis_*.png anew, of QGIS (make clients) at the demo on port 8000
+	$(BIN)/odc-bdc demo --home $(HOME_DIR) --no-serve
+	$(BIN)/python -W ignore tests/clients/qgis_pictures.py --home $(HOME_DIR) docs/images
 
 kills: $(READY)  ## builds, overviews and pruning killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
