@@ -84,7 +84,8 @@ for number, (tile, of_tile) in enumerate(scene_table.groupby("tile")):
     axis.bar(days + 0.4 * number, 100 - of_tile.cloud_cover, width=0.4, label=tile)
 axis.set_xlabel("dias desde 1 de novembro de 2019")
 axis.set_ylabel("limpo, do que foi visto (%)")
-_ = axis.legend(title="célula")
+axis.set_ylim(0, 130)
+_ = axis.legend(title="célula", ncols=2, loc="upper center")
 # %% [markdown]
 # ## A grade
 #

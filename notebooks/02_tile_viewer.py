@@ -82,7 +82,8 @@ for number, (tile, of_tile) in enumerate(scene_table.groupby("tile")):
     axis.bar(days + 0.4 * number, 100 - of_tile.cloud_cover, width=0.4, label=tile)
 axis.set_xlabel("days since 1 November 2019")
 axis.set_ylabel("clear, of what was seen (%)")
-_ = axis.legend(title="tile")
+axis.set_ylim(0, 130)
+_ = axis.legend(title="tile", ncols=2, loc="upper center")
 # %% [markdown]
 # ## The grid
 #

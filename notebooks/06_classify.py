@@ -215,8 +215,7 @@ def find_samples():
 
 def read_samples(path, bands):
     """Give features, labels and places of a table of labelled series."""
-    table = pd.read_parquet(path).rename(columns={"Index": "time"}).astype({"label": object})
-    table["time"] = pd.to_datetime(table["time"])
+    table = pd.read_csv(path, parse_dates=["Index"]).rename(columns={"Index": "time"})
     X = nb.features(table, bands, by="sample_id", changes=True)
     return X, table.groupby("sample_id")[["label", "longitude", "latitude"]].first().loc[X.index]
 
@@ -226,10 +225,10 @@ real = folder is not None
 if real:
     sets = {
         "CBERS-4": read_samples(
-            folder / "cbers_samples_022024.parquet",
+            folder / "cbers_samples_022024.csv.gz",
             ["BAND13", "BAND14", "BAND15", "BAND16", "NDVI", "EVI"],
         ),
-        "MODIS": read_samples(folder / "samples_modis_ndvi.parquet", ["NDVI"]),
+        "MODIS": read_samples(folder / "samples_modis_ndvi.csv.gz", ["NDVI"]),
     }
 else:
     print("no real samples are here; the made ones of above stand in for them")

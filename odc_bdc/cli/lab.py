@@ -70,6 +70,9 @@ def lab(folder: Path, *, port: int, browser: bool, language: str, home: Path) ->
     command = [sys.executable, "-m", "jupyterlab", *_options(folder, port, language)]
     if not browser:
         command.append("--no-browser")
+    # Cells call odc-bdc, also where the environment is not active.
+    programs = [str(Path(sys.executable).parent), *filter(None, [environ.get("PATH")])]
+    environ["PATH"] = os.pathsep.join(programs)
     environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
         # It keeps JupyterLab from asking whether it may fetch news.
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ def test_a_missing_extra_is_told_in_a_sentence_with_the_command(invoke, monkeypa
     done = invoke()
     assert done.exit_code == 2
     assert done.output == "odc-bdc: notebooks need jupyterlab: pip install 'odc_bdc[notebook]'\n"
+
+
+def test_notebooks_find_the_command_of_the_environment_that_started_them(invoke, monkeypatch):
+    started = []
+    monkeypatch.setattr(lab_command, "_environ", lambda _home: {"PATH": "/usr/bin", "X": "1"})
+    monkeypatch.setattr(lab_command.os, "execve", lambda *given: started.append(given))
+    assert invoke("--no-browser").exit_code == 0
+    ((program, words, environ),) = started
+    assert words[0] == program == sys.executable
+    assert environ["PATH"] == f"{Path(sys.executable).parent}:/usr/bin"
+    assert environ["X"] == "1"
 
 
 def test_the_first_notebook_is_in_the_language_asked_for(shipped):
