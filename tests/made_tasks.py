@@ -31,7 +31,7 @@ def cube_at(rows, columns, cube=CUBE):
 
 
 def for_function(cube, function):
-    """Give a cube with another function; a band has the names that this wants and the cube lacks."""
+    """Give a cube with another function; a band has the names that it wants and the cube lacks."""
     lacking = [name for name in function.common_names if name not in cube.labels]
     first, *others = cube.measurements
     named = replace(first, aliases=(*first.aliases, *lacking))
