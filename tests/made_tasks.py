@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def cube_at(rows, columns, cube=CUBE):
     size = cube.resolution
     left, top = xmin + 1000 * size, ymax - 1000 * size
     return cube.patch(extent=(left, top - rows * size, left + columns * size, top))
+
+
+def for_function(cube, function):
+    """Give a cube with another function; a band has the names that it wants and the cube lacks."""
+    lacking = [name for name in function.common_names if name not in cube.labels]
+    first, *others = cube.measurements
+    named = replace(first, aliases=(*first.aliases, *lacking))
+    return cube.patch(function=function, measurements=(named, *others))
 
 
 def random_scene(rng, shape, measurements, *, gaps=0.02):

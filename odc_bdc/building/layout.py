@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -220,6 +221,7 @@ def _glob(template: str, cube: str) -> str:
     return re.sub(r"\*+", "*", "".join(parts) + "*")
 
 
+@cache
 def _cube_fields(cube: str) -> Mapping[str, Any]:
     found = _versioned(cube)
     fields: dict[str, Any] = {"cube": _Text(cube)}

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 
-from odc_bdc.building.choosing import order_of_choice, strategy, try_in_order
+from odc_bdc.building.choosing import strategy
+from odc_bdc.building.decoding import Decoded
 from odc_bdc.building.efficacy import EfficacyStore, TileKnowledge
-from odc_bdc.building.observing import Look, ObservationReader, blaming, how_to_composite
+from odc_bdc.building.observing import ObservationReader, blaming, how_to_composite
 from odc_bdc.building.reading import GDAL_OPTIONS, OPEN_FILES, SourceFiles, SourceReader
+from odc_bdc.building.tally import Tally
 from odc_bdc.building.windows import bytes_per_pixel, window_shape, windows
 from odc_bdc.compositing import (
     composite_block,
@@ -29,7 +27,6 @@ from odc_bdc.compositing import (
     scene_order,
 )
 from odc_bdc.files import Versions, scene_files
-from odc_bdc.quality import CLEAR, NODATA
 
 if TYPE_CHECKING:
     from odc_bdc.cog import Window
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 
 Bands = dict[str, npt.NDArray[Any]]
 T = TypeVar("T")
-_COUNT_LIMIT = 255
 
 COUNTS = frozenset({"CLEAROB", "TOTALOB"})
 """Outputs that need to know of each observation where it has data."""
@@ -80,55 +76,6 @@ def composite_tile(
 
     composite_windows(task, receive, block=block, threads=threads, store=store)
     return out
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was done for an image.
-
-    Attributes
-    ----------
-    scenes
-        Ids of scenes of which a band was read; the quality band is read of all.
-    blocks_read, blocks_skipped
-        Windows of a band of an observation that were decoded, and that needed not be.
-    bytes_read
-        Of decoded pixels, quality included.
-    seconds
-        By step, ``read``, ``composite`` and ``write``, of all threads together.
-    seen, clear
-        Pixels that any observation saw, and that any saw clear.
-    n_clear
-        int64: clear pixels of each observation, by its quality.
-    """
-
-    scenes: set[UUID] = field(default_factory=set)
-    blocks_read: int = 0
-    blocks_skipped: int = 0
-    bytes_read: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    seen: int = 0
-    clear: int = 0
-    n_clear: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
-
-    def add(self, other: Tally) -> None:
-        """Add what another did."""
-        self.scenes |= other.scenes
-        self.n_clear = self.n_clear + other.n_clear
-        for name in ("blocks_read", "blocks_skipped", "bytes_read", "seen", "clear"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for step, seconds in other.seconds.items():
-            self.seconds[step] = self.seconds.get(step, 0.0) + seconds
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Take the time of a step."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            more = time.perf_counter() - begun
-            self.seconds[name] = self.seconds.get(name, 0.0) + more
 
 
 def composite_windows(
@@ -343,7 +290,7 @@ class Worker:
         tile, tally = self._tile, Tally()
         with tally.step("read"):
             looks = [self._reader.look(group, window) for group in tile.passes]
-            decoded = _Decoded(tile, self._reader, looks, self._stacks(window))
+            decoded = Decoded(tile, self._reader, looks, self._stacks(window))
             decoded.choose(order)
         with tally.step("composite"):
             image = self._image(decoded, order)
@@ -361,7 +308,7 @@ class Worker:
             receive(window, image)
         return tally
 
-    def _image(self, decoded: _Decoded, order: npt.NDArray[np.intp]) -> Bands:
+    def _image(self, decoded: Decoded, order: npt.NDArray[np.intp]) -> Bands:
         """Composite what is decoded, and count the observations that are not."""
         tile, positions = self._tile, decoded.positions
         place = {position: k for k, position in enumerate(positions)}
@@ -389,103 +336,3 @@ class Worker:
                 self._room[m.name] = np.empty(size, m.dtype)
             out[m.name] = self._room[m.name][:size].reshape(times, rows, columns)
         return out
-
-
-class _Decoded:
-    """The observations of a window that are decoded, in the order in which they were."""
-
-    def __init__(
-        self, tile: Tile, reader: ObservationReader, looks: Sequence[Look], stacks: Bands
-    ) -> None:
-        self._tile, self._reader, self._looks, self._stacks = tile, reader, looks, stacks
-        self._has_data: dict[int, npt.NDArray[np.bool_]] = {}
-        self.positions: list[int] = []
-        # Of which observations `codes` tells what all bands would.
-        self._exact = [self._correct(i) for i in range(len(looks))]
-
-    def choose(self, order: npt.NDArray[np.intp]) -> None:
-        """Decode what the function looks at, and what must be decoded to be counted."""
-        tile, looks = self._tile, self._looks
-        if tile.strategy == "in order":
-            tried = order_of_choice(tile.cube, order).tolist()
-            try_in_order(tile.cube, looks, tried, self._data_of)
-        for i, look in enumerate(looks):
-            looked_at = tile.strategy == "all" or (tile.strategy == "clear" and look.n_clear)
-            if looked_at or (tile.counted and look.any_seen and not self._exact[i]):
-                self._decode(i)
-
-    def bands(self) -> Bands:
-        """Give the bands (time, y, x) by name."""
-        return {name: stack[: len(self.positions)] for name, stack in self._stacks.items()}
-
-    def quality(self) -> npt.NDArray[Any]:
-        """Give the quality (time, y, x)."""
-        if not self.positions:
-            return self._looks[0].quality[np.newaxis][:0]
-        return np.stack([self._looks[i].quality for i in self.positions])
-
-    def classes(self) -> npt.NDArray[np.uint8] | None:
-        """Give what the quality means (time, y, x), where codes alone do not say it."""
-        if self._looks[0].classes is None:
-            return None
-        return np.stack([self._looks[i].codes for i in self.positions or [0]])[
-            : len(self.positions)
-        ]
-
-    def count_others(self, image: Bands) -> None:
-        """Add the observations that are not decoded, of which the quality tells all."""
-        for i, look in enumerate(self._looks):
-            if look.any_seen and i not in self.positions:
-                for name, counts in (
-                    ("TOTALOB", look.codes != NODATA),
-                    ("CLEAROB", look.codes == CLEAR),
-                ):
-                    # Counts beyond 255 stay 255.
-                    image[name] += counts & (image[name] < _COUNT_LIMIT)
-
-    def learn(self, totalob: npt.NDArray[np.uint8]) -> None:
-        """Find out where the bands of observations have gaps."""
-        tile = self._tile
-        open_ = [i for i in self.positions if not self._exact[i]]
-        if not (tile.known.is_kept and tile.counted and open_):
-            return
-        seen = np.zeros(totalob.shape, np.int64)
-        for i in self.positions:
-            seen += self._looks[i].codes != NODATA
-        complete = np.array_equal(np.minimum(seen, _COUNT_LIMIT), totalob)
-        for i in open_:
-            look = self._looks[i]
-            gaps = None if complete else (look.codes != NODATA) & ~self._data_of(i)
-            tile.known[i].learn(look.window, tile.shape, gaps)
-
-    def _correct(self, position: int) -> bool:
-        """Take known gaps from what quality shows; tell if nothing is unknown."""
-        look = self._looks[position]
-        gaps = self._tile.known[position].gaps_in(look.window)
-        if gaps is not None and gaps.any():
-            look.codes = np.where(gaps, np.uint8(NODATA), look.codes)
-            look.any_seen = bool((look.codes != NODATA).any())
-        return gaps is not None
-
-    def _data_of(self, position: int) -> npt.NDArray[np.bool_]:
-        """Decode an observation, and tell where it has data."""
-        if position not in self._has_data:
-            look = self._looks[position]
-            self._decode(position)
-            k = self.positions.index(position)
-            bands = {name: stack[k] for name, stack in self._stacks.items()}
-            self._has_data[position] = (
-                look.codes != NODATA
-                if self._exact[position]
-                else self._reader.has_data(look, bands)
-            )
-        return self._has_data[position]
-
-    def _decode(self, position: int) -> None:
-        if position in self.positions:
-            return
-        k = len(self.positions)
-        self._reader.decode(
-            self._looks[position], {name: stack[k] for name, stack in self._stacks.items()}
-        )
-        self.positions.append(position)

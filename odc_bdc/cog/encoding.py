@@ -50,7 +50,7 @@ DEFLATE = Compression("DEFLATE", 6)
 
 
 def encode(
-    pixels: npt.NDArray[Any], blocksize: int, compression: Compression
+    pixels: npt.NDArray[Any], blocksize: int, compression: Compression, nodata: float | None
 ) -> dict[tuple[int, int], bytes]:
     """Encode the blocks of an image.
 
@@ -58,11 +58,14 @@ def encode(
     ----------
     pixels
         (y, x). Blocks that it does not fill are filled with its last row and column.
+    nodata
+        Of the file that they are for. A block of nothing else is left out, for readers take it for
+        that; without it, blocks of zeros are.
 
     Returns
     -------
     dict
-        Bytes of each block, by row and column of blocks.
+        Bytes of each block, by row and column of blocks; none of one that is left out.
     """
     rows, columns = (-(-size // blocksize) for size in pixels.shape)
     fill = [
@@ -71,7 +74,8 @@ def encode(
     if any(after for _, after in fill):
         pixels = np.pad(pixels, fill, mode="edge")
     with MemoryFile() as memory:
-        with _create(memory, pixels.shape, pixels.dtype, blocksize, compression) as file:
+        kind, more = pixels.dtype, {"nodata": nodata}
+        with _create(memory, pixels.shape, kind, blocksize, compression, **more) as file:
             file.write(pixels, 1)
         whole = memory.getbuffer()
         blocks = [bytes(block) for block in read_directory(whole).blocks(whole)]

@@ -74,6 +74,7 @@ class CogWriter:
         description: str | None = None,
     ) -> None:
         self._path, self._side, self._compression = path, blocksize, compression
+        self._nodata = nodata
         self._dtype = np.dtype(dtype)
         self._pyramid = Pyramid.of(tuple(geobox.shape), blocksize)
         self._directory = directory_of(
@@ -139,7 +140,7 @@ class CogWriter:
                 self._gather((level, by, bx), row, column, pixels)
 
     def _encode(self, level: int, by: int, bx: int, pixels: npt.NDArray[Any]) -> None:
-        encoded = encode(pixels, self._side, self._compression)
+        encoded = encode(pixels, self._side, self._compression, self._nodata)
         with self._lock:
             for (row, column), block in encoded.items():
                 place = level, by + row, bx + column

@@ -24,7 +24,7 @@ from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 
-COMPOSITE_VERSION = "1"
+COMPOSITE_VERSION = "2"
 """Raised whenever a change alters pixels: it enters the ids of built datasets."""
 
 __all__ = [

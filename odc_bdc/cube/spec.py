@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class IndexBand:
         return said
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CubeSpec:
     """A cube: what it is made of, where, when and how.
 
@@ -112,6 +113,8 @@ class CubeSpec:
         ``module:function`` of a rule of one's own that observations must pass (`Mask` of
         `odc_bdc.compositing`).
     """
+
+    # No slots: what follows from the fields is worked out once, when it is first asked for.
 
     name: str
     title: Mapping[str, str] = field(hash=False)
@@ -177,7 +180,7 @@ class CubeSpec:
         """The quality band."""
         return self.measurement(self.quality.band)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Measurement, ...]:
         """The bands of the finished cube, in the order of the product."""
         quality = (self.quality_measurement,) if self.function.picks_date else ()
@@ -234,6 +237,10 @@ class CubeSpec:
 
     def recipe(self) -> str:
         """Give all that decides on pixels, apart from the scenes, as canonical JSON."""
+        return self._recipe
+
+    @cached_property
+    def _recipe(self) -> str:
         doc = {
             "name": self.name,
             "sources": [

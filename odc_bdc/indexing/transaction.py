@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from odc_bdc.errors import DatabaseError
 from odc_bdc.indexing.faults import blame, reason, refusal
+from odc_bdc.indexing.lineage import Lineage, add_lineage
 
 if TYPE_CHECKING:
     import uuid
@@ -150,20 +151,24 @@ class Transactions:
                     index.update(dataset, updates_allowed={(): allow_any})
             if new and index.bulk_add(map(self._tuple, new), batch_size=len(new)).skipped:
                 raise _RacedError
+            add_lineage(self.dc, {e.id: self._lineage(e) for e in new if e.id})
             if restored:
                 index.restore(restored)
             if replaced:
                 index.archive(replaced)
 
     def _tuple(self, entry: PendingDataset) -> DatasetTuple:
-        """Give a dataset as the driver wants it: the older one takes one source for each name."""
-        lineage: dict[str, Sequence[uuid.UUID]] = dict(entry.lineage)
-        if not self.dc.index.supports_external_lineage:
-            lineage = {}
-            for name, sources in entry.lineage.items():
-                many = len(sources) > 1
-                lineage |= {f"{name}{n}" if many else name: [s] for n, s in enumerate(sources, 1)}
-        return DatasetTuple(self.product, entry.stored, entry.uri, lineage)
+        return DatasetTuple(self.product, entry.stored, entry.uri)
+
+    def _lineage(self, entry: PendingDataset) -> Lineage:
+        """Give lineage as the driver wants it: the older one takes one source for each name."""
+        if self.dc.index.supports_external_lineage:
+            return entry.lineage
+        lineage: dict[str, Sequence[uuid.UUID]] = {}
+        for name, sources in entry.lineage.items():
+            many = len(sources) > 1
+            lineage |= {f"{name}{n}" if many else name: [s] for n, s in enumerate(sources, 1)}
+        return lineage
 
 
 def pending(entries: Iterable[PendingDataset]) -> list[PendingDataset]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from odc_bdc.building.partial import partial_folder
 from odc_bdc.building.store import ImageStore
@@ -19,6 +19,7 @@ from odc_bdc.errors import SceneError
 from odc_bdc.indexing import MadeDocument, add_documents, archive
 from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.known import KnownImage, known_images
+from odc_bdc.live.dividing import Place, ReplaceBuilt, divide_live, needs_counts, place_of
 from odc_bdc.live.documents import (
     LiveDocuments,
     LiveTerms,
@@ -27,6 +28,7 @@ from odc_bdc.live.documents import (
     live_text,
 )
 from odc_bdc.live.recipe import Unreadable
+from odc_bdc.live.records import LiveRecord, LiveReport, LiveStatus
 from odc_bdc.naming import cube_item_id
 from odc_bdc.planning import Plan, expected_clear
 from odc_bdc.planning.status import status_of
@@ -38,12 +40,6 @@ if TYPE_CHECKING:
 
     from odc_bdc.planning import CompositeTask
 
-LiveStatus: TypeAlias = Literal["declared", "unchanged", "built", "stale", "failed"]
-"""New in the index; there already; a built image is kept, of what the plan says, or of other."""
-
-ReplaceBuilt: TypeAlias = Literal["none", "stale", "all"]
-"""Which built images a declaration takes the place of."""
-
 _BATCH = 100
 """Images that are indexed in one transaction."""
 _COUNTED = 8
@@ -51,142 +47,6 @@ _COUNTED = 8
 
 _AHEAD = 2
 """Batches that are written while one is indexed."""
-
-_Place: TypeAlias = "tuple[str, str, date]"
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRecord:
-    """What became of one tile and period.
-
-    Attributes
-    ----------
-    id
-        Of the dataset that is visible there; None if none is.
-    archived
-        How many datasets it took the place of.
-    skipped
-        Ids of the scenes that could not be read and were left out.
-    fault
-        Why it failed.
-    """
-
-    item: str
-    status: LiveStatus
-    id: uuid.UUID | None = None
-    scenes: int = 0
-    archived: int = 0
-    skipped: tuple[uuid.UUID, ...] = ()
-    fault: Fault | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the record as a line of JSON, without what is not known."""
-        told: dict[str, Any] = {
-            "item": self.item,
-            "id": str(self.id) if self.id else None,
-            "status": self.status,
-            "scenes": self.scenes or None,
-            "archived": self.archived or None,
-            "skipped_scenes": [str(scene) for scene in self.skipped] or None,
-            "reason": self.fault.reason if self.fault else None,
-            "scene": str(self.fault.scene) if self.fault and self.fault.scene else None,
-        }
-        return {key: value for key, value in told.items() if value is not None}
-
-
-@dataclass(slots=True)
-class LiveReport:
-    """What became of the tiles and periods of one run.
-
-    Attributes
-    ----------
-    counts
-        Of tiles and periods by status.
-    failed
-        Those that could not be declared.
-    archived
-        Datasets, live or built, that others took the place of.
-    skipped
-        Scenes that could not be read and were left out.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    failed: list[LiveRecord] = field(default_factory=list)
-    archived: int = 0
-    skipped: int = 0
-
-    def note(self, record: LiveRecord) -> None:
-        """Count a record."""
-        self.counts[record.status] += 1
-        self.archived += record.archived
-        self.skipped += len(record.skipped)
-        if record.status == "failed":
-            self.failed.append(record)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the report as one line of JSON has it."""
-        told = {status: self.counts[status] for status in ("declared", "unchanged")}
-        kept = {status: self.counts[status] for status in ("built", "stale")}
-        told |= {status: count for status, count in kept.items() if count}
-        told |= {"archived": self.archived, "failed": len(self.failed)}
-        return told | ({"skipped_scenes": self.skipped} if self.skipped else {})
-
-
-@dataclass(frozen=True, slots=True)
-class LiveDivision:
-    """Tasks by what there is to declare.
-
-    Attributes
-    ----------
-    kept
-        What stays as it is, with the id of its dataset.
-    waiting
-        What must be declared.
-    visible
-        Ids of all datasets that are visible where the image of a task belongs.
-    surplus
-        Ids of datasets beside those which are kept: of runs that met.
-    """
-
-    kept: tuple[tuple[CompositeTask, LiveStatus, uuid.UUID], ...]
-    waiting: tuple[CompositeTask, ...]
-    visible: Mapping[_Place, frozenset[uuid.UUID]]
-    surplus: frozenset[uuid.UUID]
-
-
-def divide_live(
-    dc: Datacube,
-    tasks: Sequence[CompositeTask],
-    terms: LiveTerms,
-    *,
-    quick: bool = False,
-    replace_built: ReplaceBuilt = "none",
-) -> LiveDivision:
-    """Tell what is declared, or built, from what is to be declared; `declare_cube` explains it.
-
-    Raises
-    ------
-    DatabaseError
-        If the index cannot be read.
-    """
-    visible: dict[_Place, list[KnownImage]] = {}
-    with database_refusals():
-        for cube in {task.cube.name for task in tasks}:
-            for image in known_images(dc, cube):
-                visible.setdefault((cube, image.tile, image.start), []).append(image)
-    kept, waiting, surplus, stamps = [], [], set[KnownImage](), QualityStamps()
-    for task in tasks:
-        images = visible.get(_place(task), [])
-        found = _kept_built(task, images, replace_built)
-        if found is None and all(image.live for image in images):
-            found = _kept_live(task, images, terms, stamps, quick=quick)
-        if found is None:
-            waiting.append(task)
-            continue
-        kept.append((task, _status(task, found), found.id))
-        surplus |= {image for image in images if image.live and image.id != found.id}
-    ids = {place: frozenset(i.id for i in images) for place, images in visible.items()}
-    return LiveDivision(tuple(kept), tuple(waiting), ids, frozenset(i.id for i in surplus))
 
 
 def declare_cube(
@@ -336,7 +196,7 @@ class _Declaring:
         dc: Datacube,
         terms: LiveTerms,
         now: Callable[[], datetime],
-        visible: Mapping[_Place, frozenset[uuid.UUID]],
+        visible: Mapping[Place, frozenset[uuid.UUID]],
         *,
         quick: bool,
         workers: int,
@@ -347,7 +207,7 @@ class _Declaring:
 
     def run(self, tasks: Sequence[CompositeTask]) -> Iterator[LiveRecord]:
         """Declare some images."""
-        counting = not self._quick and any(map(_needs_counts, tasks))
+        counting = not self._quick and any(map(needs_counts, tasks))
         size = _COUNTED * self._workers if counting else _BATCH
         batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
         with ThreadPoolExecutor(self._workers) as counters, ThreadPoolExecutor(1) as ahead:
@@ -405,7 +265,7 @@ class _Declaring:
         self, tasks: Sequence[CompositeTask], counters: ThreadPoolExecutor
     ) -> Iterator[_Counted | Fault]:
         """Give the clear pixels of observations, as far as the order of scenes needs them."""
-        unordered = [task for task in tasks if _needs_counts(task)]
+        unordered = [task for task in tasks if needs_counts(task)]
         if self._quick:
             expected = dict(
                 zip(map(id, unordered), expected_clear(self._dc, unordered), strict=True)
@@ -461,7 +321,7 @@ class _Declaring:
 
     def _index(self, ready: Sequence[_Ready], failed: Sequence[_Failed]) -> Iterator[LiveRecord]:
         """Index images, each in place of what is visible there; tell what became of them."""
-        others = [self._visible.get(_place(one.task), frozenset()) - {one.id} for one in ready]
+        others = [self._visible.get(place_of(one.task), frozenset()) - {one.id} for one in ready]
         documents = [one.document for one in ready]
         replacing = dict(zip(map(str, documents), others, strict=True))
         records = add_documents(self._dc, documents, replacing=replacing)
@@ -481,52 +341,3 @@ _Counted: TypeAlias = (
     "tuple[CompositeTask, tuple[uuid.UUID, ...], Sequence[int | None] | None, str | None]"
 )
 """A task without the scenes that cannot be read, their ids, the counts, and what they depend on."""
-
-
-def _kept_built(
-    task: CompositeTask, images: Sequence[KnownImage], replace_built: ReplaceBuilt
-) -> KnownImage | None:
-    """Give the built image that stays, if there is one."""
-    built = [image for image in images if not image.live]
-    current = [image for image in built if image.planned == task.id]
-    stays = {"none": current or built, "stale": current, "all": []}[replace_built]
-    return stays[0] if stays else None
-
-
-def _kept_live(
-    task: CompositeTask,
-    images: Sequence[KnownImage],
-    terms: LiveTerms,
-    stamps: QualityStamps,
-    *,
-    quick: bool,
-) -> KnownImage | None:
-    """Give the live image that stays as it is, if there is one."""
-    mine = [image for image in images if image.planned == task.id and image.fingerprint]
-    if not mine:
-        return None
-    wanted = terms.fingerprint(task)
-    if _needs_counts(task) and not quick:
-        wanted = f"{wanted}.{stamps.of(task)}"
-    for image in mine:
-        found = image.fingerprint or ""
-        # Exact or not, and whichever files were counted: those are not even looked at.
-        same = found.partition(".")[0] if quick else found
-        if same == wanted and terms.is_written(task, image.id):
-            return image
-    return None
-
-
-def _status(task: CompositeTask, image: KnownImage) -> LiveStatus:
-    if image.live:
-        return "unchanged"
-    return "built" if image.planned == task.id else "stale"
-
-
-def _needs_counts(task: CompositeTask) -> bool:
-    """Tell whether the order of a task's scenes takes their clear pixels."""
-    return task.cube.function.ordering == "efficacy"
-
-
-def _place(task: CompositeTask) -> _Place:
-    return task.cube.name, task.tile_id, task.period.start

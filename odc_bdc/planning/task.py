@@ -101,6 +101,8 @@ class CompositeTask:
     def id(self) -> uuid.UUID:
         """Id of the dataset, which follows from all that made it."""
         geobox = self.geobox
+        # Scenes of a product are mostly stored alike, so few texts are made.
+        stored = {(s.product, name, b.encoding) for s in self.scenes for name, b in s.sources}
         return dataset_id(
             "cube",
             COMPOSITE_VERSION,
@@ -108,9 +110,7 @@ class CompositeTask:
             self.tile_id,
             self.period.label,
             repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
-            repr(
-                sorted({(s.product, m, str(b.encoding)) for s in self.scenes for m, b in s.sources})
-            ),
+            repr(sorted({(product, name, str(encoding)) for product, name, encoding in stored})),
             *sorted(str(scene.id) for scene in self.scenes),
         )
 

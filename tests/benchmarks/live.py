@@ -4,7 +4,7 @@ A product has for each number of scenes a live image, and in another month a bui
 pixels. Both are asked in turn, by the WSGI application in a process of its own; what is counted is
 CPU. Every answer is compared, since a blank tile is quick.
 
-    python tests/benchmarks/live.py [--function MED] [--side 2048] [--starts 5]
+    python tests/benchmarks/live.py [--function MED] [--side 2048] [--only whole]
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import sys
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
+import dask
 import numpy as np
 import rasterio
 from datacube.index.hl import Doc2Dataset
@@ -33,9 +36,9 @@ from odc_bdc.building.storage import storage_at
 from odc_bdc.building.tile import composite_tile
 from odc_bdc.cog import write_cog
 from odc_bdc.cube import find_cube
-from odc_bdc.live import LIVE_FORMAT, RECIPE_SUFFIX
-from odc_bdc.live.image import LiveImage
-from odc_bdc.live.recipe import read_recipe, recipe_document, write_recipe
+from odc_bdc.live import LIVE_FORMAT, RECIPE_SUFFIX, opening
+from odc_bdc.live.recipe import recipe_document, write_recipe
+from odc_bdc.live.workers import process_state
 from odc_bdc.ows import update_ranges
 from odc_bdc.ows.server import server_environment
 from odc_bdc.planning import CompositeTask
@@ -50,6 +53,14 @@ TARGETS = {
     "new process": (2.5, 3.5, 5.0),
 }
 FULL = 1.3
+CHUNKS = {"x": 1024, "y": 1024}
+LOADER = "odc_bdc.live.Driver"
+WAYS = (
+    ("one thread", None, None, 1),
+    ("one thread, odc-loader", LOADER, None, 1),
+    ("chunks, two threads", None, CHUNKS, 2),
+    ("chunks, two threads, odc-loader", LOADER, CHUNKS, 2),
+)
 
 
 def main() -> None:
@@ -60,6 +71,8 @@ def main() -> None:
     parser.add_argument(
         "--starts", type=int, default=5, help="new processes for each figure; 0 for none"
     )
+    parser.add_argument("--rounds", type=int, default=3, help="loads of whole images")
+    parser.add_argument("--only", choices=["services", "loads", "whole"])
     options = parser.parse_args()
     cube = cube_at(options.side, options.side, find_cube(CUBES[options.function]))
     with tempfile.TemporaryDirectory() as folder:
@@ -70,13 +83,14 @@ def main() -> None:
             database.initialise(index)
             with database.open_datacube(index, app="benchmark") as dc:
                 fill(dc, root, tasks)
-                update_ranges(dc)
-                report_services(
-                    server_environment(index, ("http://localhost",), os.environ),
-                    cube,
-                    options.starts,
-                )
-                report_loads(dc, tasks)
+                if options.only in (None, "services"):
+                    update_ranges(dc)
+                    environ = server_environment(index, ("http://localhost",), os.environ)
+                    report_services(environ, cube, options.starts)
+                if options.only in (None, "loads"):
+                    report_loads(dc, tasks)
+                if options.only in (None, "whole"):
+                    report_whole(dc, tasks, options.rounds)
         finally:
             database.delete(root)
 
@@ -262,29 +276,63 @@ def report_loads(dc, tasks: dict[int, CompositeTask]) -> None:
             f"{f'blocks cold, {count} scenes':28}{live * 1000:>10.1f}{built * 1000:>10.1f}"
             f"{live / built:>8.2f}"
         )
-    print(f"\n{'a whole tile, 4 bands':28}{'live s':>10}{'read s':>10}{'ratio':>8}{'at most':>9}")
-    for count, task in tasks.items():
+
+
+def report_whole(dc, tasks: dict[int, CompositeTask], rounds: int) -> None:
+    """Print what loading a whole image costs, against reading all of its scenes once.
+
+    By both readers of datacube, all at once and in chunks by two threads; the scenes are read by as
+    many threads. Nothing is kept of the image before; pixels are compared with the built one's.
+    """
+    side = tasks[COUNTS[0]].geobox.shape[0]
+    title = f"a whole image of {side} x {side}, 4 bands"
+    print(f"\n{title:44}{'load s':>10}{'read s':>10}{'ratio':>8}{'at most':>9}")
+    for number, (count, task) in enumerate(tasks.items()):
         names = [m.name for m in task.cube.bands]
-        begun = time.process_time()
-        for scene in task.scenes:
-            for _, source in scene.sources:
-                with rasterio.open(source.href.removeprefix("file://")) as src:
-                    src.read(1)
-        read = time.process_time() - begun
-        uri = dc.find_datasets(product=task.cube.name, time=str(task.period.start))[0].uri
-        image = LiveImage(read_recipe(uri.rpartition("/")[0] + "/image" + RECIPE_SUFFIX))
-        begun = time.process_time()
-        for name in names:
-            image.read(name)
-        live = time.process_time() - begun
-        print(f"{f'{count} scenes':28}{live:>10.2f}{read:>10.2f}{live / read:>8.2f}{FULL:>9}")
+        built = load(dc, task, number + 1 + len(COUNTS), task.geobox, names)
+        for how, driver, chunks, threads in WAYS:
+            spent: dict[str, list[float]] = {"load": [], "read": []}
+            for _ in range(rounds):
+                spent["read"].append(seconds(partial(read_scenes, task, threads)))
+                opening._images.clear()  # headers are read anew, as of an image nobody has read
+                process_state().blocks.clear()
+                more = {"driver": driver, "dask_chunks": chunks}
+                begun = time.process_time()
+                image = load(dc, task, number + 1, task.geobox, names, **more)
+                with dask.config.set(scheduler="threads", num_workers=threads):
+                    image = image.compute()
+                spent["load"].append(time.process_time() - begun)
+                assert image.equals(built.assign_coords(time=image.time))
+            live, read = (float(np.median(s)) for s in spent.values())
+            print(
+                f"{f'{count} scenes, {how}':44}{live:>10.2f}{read:>10.2f}{live / read:>8.2f}"
+                f"{FULL:>9}"
+            )
 
 
-def load(dc, task, month: int, like, names):
+def seconds(run) -> float:
+    """Give the seconds of CPU of something."""
+    begun = time.process_time()
+    run()
+    return time.process_time() - begun
+
+
+def read_scenes(task: CompositeTask, threads: int) -> None:
+    """Read all files of the scenes of a task once."""
+
+    def read(href: str) -> None:
+        with rasterio.open(href.removeprefix("file://")) as src:
+            src.read(1)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, [b.href for scene in task.scenes for _, b in scene.sources]))
+
+
+def load(dc, task, month: int, like, names, **options):
     """Load a part of an image."""
     # postgis searches by no area in a CRS without a code.
     found = dc.find_datasets(product=task.cube.name, time=f"2020-{month:02d}-01")
-    return dc.load(datasets=found, like=like, measurements=list(names))
+    return dc.load(datasets=found, like=like, measurements=list(names), **options)
 
 
 if __name__ == "__main__":

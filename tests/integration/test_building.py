@@ -21,6 +21,7 @@ from made_tasks import (
     PERIOD,
     TILE,
     cube_at,
+    for_function,
     make_task,
     pixels_of,
     random_scene,
@@ -42,16 +43,16 @@ from odc_bdc.files import Versions, scene_files
 from odc_bdc.function import _OWN, composite_function
 from odc_bdc.planning import BandSource, CompositeTask
 
-FUNCTIONS = [f.name for f in _OWN if "swir16" not in f.common_names] + ["P25,P50,P75"]
+FUNCTIONS = [*(f.name for f in _OWN), "P25,P50,P75"]
 SHAPE = (90, 75)
 
 
 def cube_of(function, cube=None):
     """Give a cube with another function, its usual outputs and no indices."""
-    cube = cube or cube_at(*SHAPE)
     found = composite_function(function)
     extra = ("PROVENANCE",) if found.picks_date else ()
-    return cube.patch(function=found, indices=(), auxiliary=("CLEAROB", "TOTALOB", *extra))
+    parts = {"indices": (), "auxiliary": ("CLEAROB", "TOTALOB", *extra)}
+    return for_function(cube or cube_at(*SHAPE), found).patch(**parts)
 
 
 def loaded(task, read):

@@ -28,7 +28,7 @@ DEFINITION = yaml.safe_load(
     )
 )
 SPECIAL = ("P25,P50,P75", "P10", {"name": "STD", "ddof": 1, "min_count": 2})
-FUNCTIONS = [f.name for f in _OWN if "swir16" not in f.common_names] + [*SPECIAL]
+FUNCTIONS = [*(f.name for f in _OWN), *SPECIAL]
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,15 @@ def indexed(fresh_index, tmp_path_factory):
 
 def cube_of(function):
     label = re.sub(r"\W+", "_", str(function))
+    _, *others = DEFINITION["measurements"]
     return CubeSpec.from_dict(
         DEFINITION
         | {
             "name": f"TEST_{label}",
             "function": function,
             "outputs": {},
+            # CBERS-4 has no band of that name; another stands for it.
+            "measurements": [{"name": "BAND13", "aliases": ["swir16"]}, *others],
             "extent": list(demo_extent(SIZE, ("007004",))),
         }
     )

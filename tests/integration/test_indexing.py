@@ -15,7 +15,15 @@ import shapely.geometry
 from made_items import BANDS, COLLECTION, CONVERSION, PRODUCT, document, identify, made_items
 
 from odc_bdc import OdcBdcError
-from odc_bdc.indexing import Conversion, Coverage, FoundItem, add_products, index_items
+from odc_bdc.indexing import (
+    Conversion,
+    Coverage,
+    FoundItem,
+    MadeDocument,
+    add_documents,
+    add_products,
+    index_items,
+)
 from odc_bdc.indexing.conversion import key_guess
 from odc_bdc.product import product_document
 
@@ -27,8 +35,10 @@ COUNT = 12
 def empty(dc):
     """Give the index with two products and without datasets."""
     add_products(dc, [product_document(PRODUCT), product_document(DERIVED)])
-    ids = list(dc.index.datasets.get_all_dataset_ids(archived=None))
-    dc.index.datasets.purge(ids, allow_delete_active=True)
+    # What is made of others goes first.
+    for product in (DERIVED, PRODUCT):
+        found = dc.index.datasets.search(product=product, archived=None)
+        dc.index.datasets.purge([d.id for d in found], allow_delete_active=True)
     return dc
 
 
@@ -224,12 +234,8 @@ def derive(dc, source):
     """Add a dataset that is derived from another; give its id."""
     from datacube.index.hl import Doc2Dataset
 
-    doc = document(FoundItem("", "", next(made_items(1))), None)
-    doc |= {"id": str(uuid.uuid4()), "product": {"name": DERIVED}}
-    names = [m["name"] for m in product_document(DERIVED)["measurements"]]
-    doc["measurements"] = {name: {"path": f"{name}.tif"} for name in names}
-    doc["lineage"] = {"scene": [str(source)]}
-    dataset, error = Doc2Dataset(dc.index)(doc, "file:///cube.yaml")
+    made = made_of({"scene": [source]})
+    dataset, error = Doc2Dataset(dc.index)(dict(made.document), made.uri)
     assert error is None
     dc.index.datasets.add(dataset)
     return dataset.id
@@ -240,6 +246,63 @@ def derived_of(dc, source):
         return {d.id for d in dc.index.datasets.get_derived(source)}
     tree = dc.index.lineage.get_derived_tree(source)
     return {child.dataset_id for children in (tree.children or {}).values() for child in children}
+
+
+def made_of(lineage, dataset_id=None):
+    """Give the document of a dataset that is made of others."""
+    doc = document(FoundItem("", "", next(made_items(1))), None)
+    doc |= {"id": str(dataset_id or uuid.uuid4()), "product": {"name": DERIVED}}
+    names = [m["name"] for m in product_document(DERIVED)["measurements"]]
+    doc["measurements"] = {name: {"path": f"{name}.tif"} for name in names}
+    doc["lineage"] = {name: [str(i) for i in ids] for name, ids in lineage.items()}
+    return MadeDocument(f"file:///cubes/{doc['id']}.yaml", doc)
+
+
+def test_what_images_are_made_of_is_stored_with_them(empty, items):
+    run(empty, items)
+    one, two, three = (id_of(item) for item in items[:3])
+    first = made_of({"scenes": [one, two], "mask": [three]})
+    second = made_of({"scenes": [two]})
+    records = add_documents(empty, [first, second])
+    assert [r.status for r in records] == ["added", "added"]
+    ids = [r.id for r in records]
+    # `postgis` keeps the lineage of datasets that are gone.
+    found = [derived_of(empty, i) & set(ids) for i in (one, two, three)]
+    assert found == [{ids[0]}, set(ids), {ids[0]}]
+    # As datacube's own way writes it.
+    ours = empty.index.lineage.get_source_ids(ids[0])
+    assert {i for told in ours.values() for i in told} == {one, two, three}
+    assert sorted(ours) == (
+        ["mask", "scenes"]
+        if empty.index.supports_external_lineage
+        else ["mask", "scenes1", "scenes2"]
+    )
+    assert [r.status for r in add_documents(empty, [first])] == ["unchanged"]
+
+
+def test_sources_that_no_index_has_are_kept_where_they_can_be(empty, items):
+    run(empty, items)
+    known, gone = id_of(items[0]), uuid.uuid4()
+    (record,) = add_documents(empty, [made_of({"scenes": [known, gone]})])
+    assert record.status == "added"
+    told = empty.index.lineage.get_source_ids(record.id)
+    external = empty.index.supports_external_lineage
+    assert {i for ids in told.values() for i in ids} == ({known, gone} if external else {known})
+
+
+def test_lineage_that_contradicts_itself_is_refused_alone(empty, items):
+    run(empty, items)
+    source, itself = id_of(items[0]), uuid.uuid4()
+    documents = [
+        made_of({"scenes": [source]}),
+        made_of({"scenes": [source], "mask": [source]}),
+        made_of({"scenes": [itself]}, itself),
+    ]
+    records = add_documents(empty, documents)
+    assert [r.status for r in records] == ["added", "failed", "failed"]
+    assert "by two names" in records[1].reason
+    assert "is made of itself" in records[2].reason
+    assert derived_of(empty, source) & {r.id for r in records} == {records[0].id}
 
 
 def test_what_an_item_no_longer_says_is_not_searched(empty, items):

@@ -18,7 +18,17 @@ from dask_cluster import started_cluster
 from datacube.drivers.readers import reader_drivers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_tasks import CLEAR, CLOUD, NODATA, PERIOD, TILE, cube_at, make_task, utm_grid
+from made_tasks import (
+    CLEAR,
+    CLOUD,
+    NODATA,
+    PERIOD,
+    TILE,
+    cube_at,
+    for_function,
+    make_task,
+    utm_grid,
+)
 
 from odc_bdc.building.storage import storage_at
 from odc_bdc.building.tile import Worker, composite_tile
@@ -36,7 +46,7 @@ from odc_bdc.live.workers import limit_cache, process_state
 from odc_bdc.planning import BandSource
 from odc_bdc.timeline import NAMED_TIMELINES
 
-FUNCTIONS = [f.name for f in _OWN if "swir16" not in f.common_names] + ["P25,P50"]
+FUNCTIONS = [*(f.name for f in _OWN), "P25,P50"]
 SHAPE = (530, 640)
 DAYS = (1, 3, 3, 9, 20, 21)
 
@@ -47,7 +57,7 @@ def cube_of(function, **changes):
     auxiliary = ["CLEAROB", "TOTALOB", *(["PROVENANCE"] if found.picks_date else [])]
     indices = cube.indices if found.suffixes == ("",) and found.dtype is None else ()
     parts = {"name": "mine", "indices": indices, "auxiliary": tuple(auxiliary)}
-    return cube.patch(function=found, **parts, **changes)
+    return for_function(cube, found).patch(**parts, **changes)
 
 
 def live(task, **options):

@@ -11,8 +11,11 @@ import rasterio
 
 from odc_bdc import find_cube
 from odc_bdc.building import build_cube
+from odc_bdc.compositing import composite_cube
 from odc_bdc.grid import BDC_CRS, find_grid
 from odc_bdc.indexing import add_products, find_recipe, index_collection
+from odc_bdc.live import LIVE_FORMAT
+from odc_bdc.live.declaring import declare_cube
 from odc_bdc.planning import plan_cube
 from odc_bdc.product import shipped_products
 
@@ -198,3 +201,41 @@ def test_scenes_in_utm_become_a_cube_on_the_dutch_grid(dc, real, tmp_path):
         seen += difference.size
     # The window of 460 by 520 m, less its rim, in pixels of 10 m.
     assert 2150 < seen < 2392
+
+
+LIVE = [
+    ("CB4_64_16D_STK-1", "CB4_64_2Y_MED_v1", "2017-01-01", "2018-12-31"),
+    ("CB4_64_16D_STK-1", "CB4_64_2Y_STK_v1", "2017-01-01", "2018-12-31"),
+    ("S2_L2A_31UES-1", "S2_31UES_10_16D_STK_v1", "2023-10-01", "2023-12-31"),
+    ("S2_L2A_31UES-1", "S2_31UES_10_1M_MED_v1", "2023-10-01", "2023-12-31"),
+    ("LC8_L1TP_NY-1", "LC8_NY_3000_1M_STK_v1", "2018-01-01", "2018-12-31"),
+]
+
+
+@pytest.mark.parametrize(
+    ("collection", "cube", "start", "end"), LIVE, ids=[n for _, n, _, _ in LIVE]
+)
+def test_live_images_are_the_built_ones(dc, real, tmp_path, collection, cube, start, end):
+    tasks = real(collection, cube, start, end)
+    built = [load(dc, task) for task in tasks]
+    report = declare_cube(dc, tasks, tmp_path, now=lambda: NOW, replace_built="all")
+    assert report.counts == {"declared": len(tasks)}
+    visible = {d.time.begin.date(): d for d in dc.index.datasets.search(product=cube)}
+    assert len(visible) == len(tasks)
+    for task, wanted in zip(tasks, built, strict=True):
+        dataset = visible[task.period.start]
+        assert dataset.metadata_doc["properties"]["odc:file_format"] == LIVE_FORMAT
+        for driver in (None, "odc_bdc.live.Driver"):
+            found = dc.load(datasets=[dataset], like=task.geobox, driver=driver).isel(time=0)
+            assert list(found) == list(wanted)
+            for name, band in found.items():
+                np.testing.assert_array_equal(band.values, wanted[name].values, name)
+        if collection != "LC8_L1TP_NY-1":  # datacube warps by chunks, so pixels are only near
+            scenes = [dc.index.datasets.get(scene.id) for scene in task.scenes]
+            stack = dc.load(datasets=scenes, like=task.geobox, group_by="time")
+            # datacube tells the middle of a scene's days where a cube takes its `datetime`.
+            days = [scene.datetime.replace(tzinfo=None) for scene in task.scenes]
+            composite = composite_cube(stack.assign_coords(time=days), task.cube)
+            for name in wanted:
+                np.testing.assert_array_equal(composite[name].values[0], wanted[name].values, name)
+    assert any((image.CLEAROB.values > 0).any() for image in built)

@@ -86,6 +86,33 @@ def gdal_overview(pixels, level, blocksize=256):
             return src.read(1)
 
 
+@pytest.mark.parametrize("nodata", [None, 0, -9999, 255, np.nan])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_blocks_of_one_value_are_not_taken_for_others(tmp_path, dtype, nodata):
+    """A block that a file leaves out is nodata to readers, and zero only where there is none."""
+    if dtype == "uint8" and nodata is not None and not 0 <= nodata <= 255:
+        nodata = 4
+    if dtype == "int16" and nodata is not None and np.isnan(nodata):
+        nodata = 1
+    values = [0, 255, 7 if nodata is None else nodata]
+    pixels = np.zeros((300, 520), dtype)
+    for number, value in enumerate(values):
+        pixels[:, 100 * number : 100 * number + 100] = value
+        pixels[:, 320 + 64 * number : 384 + 64 * number] = value
+    path = tmp_path / "band.tif"
+    write_cog(path, pixels, grid(300, 520), nodata=nodata, blocksize=64)
+    for level, step in ((None, 1), (0, 2), (1, 4)):
+        options = {} if level is None else {"overview_level": level}
+        with rasterio.open(path, **options) as src:
+            np.testing.assert_array_equal(src.read(1), pixels[::step, ::step])
+    for value in values:  # all of it one value
+        whole = np.full((70, 130), value, dtype)
+        write_cog(path, whole, grid(70, 130), nodata=nodata, blocksize=64)
+        with rasterio.open(path) as src:
+            np.testing.assert_array_equal(src.read(1), whole)
+        assert cog_validate(str(path), strict=True, quiet=True)[0]
+
+
 @settings(max_examples=25)
 @given(rows=st.integers(16, 900), columns=st.integers(16, 900))
 def test_overviews_take_the_pixels_that_gdal_takes(rows, columns):

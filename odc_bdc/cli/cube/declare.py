@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from odc_bdc.building.store import ImageStore
     from odc_bdc.cli.cube._options import Request
-    from odc_bdc.live.declaring import LiveRecord, LiveReport, ReplaceBuilt
+    from odc_bdc.live.dividing import ReplaceBuilt
+    from odc_bdc.live.records import LiveRecord, LiveReport
     from odc_bdc.planning import CompositeTask
 
 
@@ -102,7 +103,8 @@ def declare(
     Exit code: 0 all declared, 1 some failed, 2 nothing could start or the database failed.
     """
     from odc_bdc.indexing import add_products
-    from odc_bdc.live.declaring import declare_cube, divide_live
+    from odc_bdc.live.declaring import declare_cube
+    from odc_bdc.live.dividing import divide_live
     from odc_bdc.live.documents import LiveTerms
 
     spec = request.cube
