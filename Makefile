@@ -9,6 +9,9 @@ HOME_DIR ?= .odc_bdc
 SERVE ?= 1
 SCENES ?=
 PORT ?= 8000
+# Which to execute, such as 03, and a folder of labelled time series for them.
+NOTEBOOKS ?=
+SAMPLES ?=
 SEED ?= 1
 # Each process that runs tests has a PostgreSQL and a map server of its own.
 AT_ONCE ?= logical
@@ -17,7 +20,7 @@ AT_ONCE ?= logical
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 5
 
-.PHONY: help setup demo test clients kills services-load live-load fuzz lint format docs bench lock clean
+.PHONY: help setup demo test notebooks clients pictures kills services-load live-load fuzz lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,10 +46,18 @@ demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check
 test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
 	$(BIN)/pytest --numprocesses $(AT_ONCE) --maxprocesses 8 --dist worksteal
 
-clients:  ## Debian's QGIS and Chromium, in which tests look at the services; without, these are skipped
+notebooks: $(READY)  ## executes all on the home of `make demo`, without network, with their outputs below it
+	$(BIN)/python -W ignore tests/notebooks/executing.py --home $(HOME_DIR) \
+	  $(if $(SAMPLES),--samples $(SAMPLES)) $(NOTEBOOKS)
+
+clients:  ## Debian's QGIS, Chromium and Leaflet, in which tests look at the services; without, these are skipped
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get update --quiet
 	$(if $(filter-out 0,$(shell id -u)),sudo) apt-get install --quiet --yes --no-install-recommends \
-	  chromium chromium-driver nginx-light python3-qgis qgis-providers
+	  chromium chromium-driver libjs-leaflet nginx-light python3-qgis qgis-providers
+
+pictures: $(READY)  ## docs/images/qgis_*.png anew, of QGIS (make clients) at the demo on port 8000
+	$(BIN)/odc-bdc demo --home $(HOME_DIR) --no-serve
+	$(BIN)/python -W ignore tests/clients/qgis_pictures.py --home $(HOME_DIR) docs/images
 
 kills: $(READY)  ## builds, overviews and pruning killed at 50 moments, which the tests do at 4
 	ODC_BDC_KILLS=25 $(BIN)/pytest tests/integration/test_killed.py -k any_moment
@@ -59,12 +70,13 @@ lint: $(READY)  ## style, types, import rules, spelling, rendered documents
 	$(BIN)/codespell
 	$(BIN)/odc-bdc product render --check
 
-format: $(READY)  ## rewrite the code in the project's style
+format: $(READY)  ## rewrite the code in the project's style, and notebooks from their scripts
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tests/notebooks/pairing.py
 
-docs: $(READY)  ## HTML documentation in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+docs: $(READY)  ## HTML documentation in site/; notebooks with outputs, where `make notebooks` left them
+	HOME_DIR=$(HOME_DIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing, services and time series, as ratios
 	$(BIN)/python tests/benchmarks/composite.py

@@ -11,6 +11,8 @@ ODC_BDC_OWS_URL
     Base URLs under which clients reach the services, separated by commas, the public one first.
 ODC_BDC_OWS_TITLE
     Title of the services.
+ODC_BDC_OWS_ORGANISATION, ODC_BDC_OWS_EMAIL
+    Who provides them, and where to write to.
 ODC_BDC_OWS_INDICES
     Spectral indices that layers have styles for, separated by commas; those of spyndex too.
 ODC_BDC_OWS_DOCUMENTATION
@@ -45,6 +47,8 @@ def _service() -> Service:
     documentation = os.environ.get("ODC_BDC_OWS_DOCUMENTATION", "").strip()
     return Service(
         title=title,
+        organisation=os.environ.get("ODC_BDC_OWS_ORGANISATION", "").strip(),
+        email=os.environ.get("ODC_BDC_OWS_EMAIL", "").strip(),
         urls=urls or default.urls,
         indices=indices,
         documentation=documentation if documentation.startswith(("http://", "https://")) else "",

@@ -15,7 +15,8 @@ from odc_bdc.notebook import accessor as _accessor  # noqa: F401 (registers `.bd
 if TYPE_CHECKING:
     from odc_bdc.notebook.animating import animate, overlay
     from odc_bdc.notebook.applying import apply, test_execute
-    from odc_bdc.notebook.connecting import connect
+    from odc_bdc.notebook.classifying import classify, features, fill_gaps, spatial_blocks
+    from odc_bdc.notebook.connecting import connect, find_home
     from odc_bdc.notebook.drawing import draw
     from odc_bdc.notebook.exporting import export_html
     from odc_bdc.notebook.footprints import bdc_plot_datasets
@@ -29,14 +30,19 @@ __all__ = [
     "animate",
     "apply",
     "bdc_plot_datasets",
+    "classify",
     "connect",
     "datasets_table",
     "draw",
     "export_html",
+    "features",
+    "fill_gaps",
+    "find_home",
     "load",
     "overlay",
     "show",
     "smooth",
+    "spatial_blocks",
     "test_execute",
     "timeseries",
 ]
@@ -46,14 +52,19 @@ _HOMES = {
     "animate": "animating",
     "apply": "applying",
     "bdc_plot_datasets": "footprints",
+    "classify": "classifying",
     "connect": "connecting",
     "datasets_table": "tables",
     "draw": "drawing",
     "export_html": "exporting",
+    "features": "classifying",
+    "fill_gaps": "classifying",
+    "find_home": "connecting",
     "load": "loading",
     "overlay": "animating",
     "show": "showing",
     "smooth": "smoothing",
+    "spatial_blocks": "classifying",
     "test_execute": "applying",
     "timeseries": "sampling",
 }

@@ -64,6 +64,34 @@ def connect(
         raise DatabaseError(f"{e}; `odc-bdc db status` tells more") from None
 
 
+def find_home(*, environ: Mapping[str, str] | None = None) -> Path:
+    """Find the folder that holds a project's private index, and with it the scenes of a demo.
+
+    Parameters
+    ----------
+    environ
+        Environment variables; by default those of the process. ``ODC_BDC_HOME`` names the folder,
+        or ``ODC_CONFIG_PATH`` the configuration in it; else it is ``.odc_bdc`` in the folder of the
+        notebook or in one above it.
+
+    Raises
+    ------
+    DatabaseError
+        If there is none.
+    """
+    environ = os.environ if environ is None else environ
+    named = environ.get("ODC_BDC_HOME")
+    beside = Path(environ.get("ODC_CONFIG_PATH") or HOME).parent
+    candidates = [Path(named)] if named else [beside, _home_about(Path.cwd())]
+    home = next((home for home in candidates if home is not None and _is_there(home)), None)
+    if home is None:
+        raise DatabaseError(
+            f"There is no private index: {named or Path.cwd()} has none, nor has a folder above "
+            f"{Path.cwd()}; `make demo` makes one with scenes and cubes"
+        )
+    return home.resolve()
+
+
 def _index_of(home: Path) -> Index:
     index = read_own_index(home.resolve())
     if index is None:

@@ -11,6 +11,7 @@ from odc_bdc.ows.caching import Caching, Images
 from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.content import add_content, is_settled
 from odc_bdc.ows.extra import require_ows
+from odc_bdc.ows.formats import Formats
 from odc_bdc.ows.freshness import Freshness
 from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.live import prepare_live_layers, unreadable_live_layers
@@ -70,7 +71,7 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
     # To the net around it, which answers as the protocol has it.
     app.config["PROPAGATE_EXCEPTIONS"] = True
     # Inside of all that rewrites requests, so that what datacube-ows gets has been checked.
-    app.wsgi_app = Guard(app.wsgi_app, published_by(cfg), headers)
+    app.wsgi_app = Formats(Guard(app.wsgi_app, published_by(cfg), headers))
     if store is not None:
         app.wsgi_app = Images(app.wsgi_app, store, freshness.of_image)
     add_content(app)

@@ -11,8 +11,18 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows import restful, tile_grid
+from odc_bdc.ows.crs import CRS84, CRS84_URN
+from odc_bdc.ows.formats import FORMATS
 from odc_bdc.ows.languages import Text, language_of
-from odc_bdc.ows.requests import Query, operation_of, query_if_readable, service_of
+from odc_bdc.ows.old_capabilities import CONTENT_TYPE, write_111
+from odc_bdc.ows.requests import (
+    WMS_111,
+    Query,
+    operation_of,
+    protocol_of,
+    query_if_readable,
+    service_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,6 +44,10 @@ _PREFIXES = {
     "wmts": _WMTS.strip("{}"),
 }
 _SERVICES = ("wms", "wmts")
+_SCHEMA_LOCATION = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
+_SCHEMAS = "http://schemas.opengis.net"
+_WMS_SCHEMA = f"{_WMS.strip('{}')} {_SCHEMAS}/wms/1.3.0/capabilities_1_3_0.xsd"
+_WMTS_SCHEMA = f"{_WMTS.strip('{}')} {_SCHEMAS}/wmts/1.0/wmtsGetCapabilities_response.xsd"
 
 _GRIDS = Text("Tiles of the BDC grids", "Tiles das grades BDC")
 _GRIDS_ABOUT = Text(
@@ -51,6 +65,7 @@ class Capabilities:
         application: WSGI,
         portuguese: Mapping[str, str],
         periods: Callable[[str], Sequence[Period] | None],
+        latitude_first: Callable[[str], bool],
     ) -> None:
         """Wrap an application.
 
@@ -60,10 +75,13 @@ class Capabilities:
             Portuguese texts by the English ones, for what datacube-ows does not translate.
         periods
             Gives the periods of a layer by its name.
+        latitude_first
+            Tells of the name of a CRS whether the standards order its axes latitude first.
         """
         self.application = application
         self.portuguese = portuguese
         self.periods = periods
+        self.latitude_first = latitude_first
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -87,8 +105,11 @@ class Capabilities:
         status, headers, *more = started
         if status.startswith("200"):
             pt = language_of(environ) == "pt"
-            body = self.completed(service, body, pt=pt)
-            headers = [(k, v) for k, v in headers if k.lower() != "content-length"]
+            old = protocol_of(str(environ.get("PATH_INFO", "/")), asked) == WMS_111
+            body = self.completed(service, body, pt=pt, old=old)
+            dropped = {"content-length", "content-type"} if old else {"content-length"}
+            headers = [(k, v) for k, v in headers if k.lower() not in dropped]
+            headers += [("Content-Type", CONTENT_TYPE)] if old else []
             headers += [
                 ("Content-Length", str(len(body))),
                 ("Content-Language", "pt" if pt else "en"),
@@ -96,7 +117,7 @@ class Capabilities:
         start_response(status, headers, *more)
         return [body]
 
-    def completed(self, service: str, body: bytes, *, pt: bool) -> bytes:
+    def completed(self, service: str, body: bytes, *, pt: bool, old: bool = False) -> bytes:
         """Give a capabilities document with all that it lacks.
 
         Parameters
@@ -107,16 +128,24 @@ class Capabilities:
             As datacube-ows writes it.
         pt
             Texts in Portuguese instead of English.
+        old
+            As of WMS 1.1.1 instead of 1.3.0.
         """
         for prefix, uri in _PREFIXES.items():
             ET.register_namespace(prefix, uri)
         root = ET.fromstring(body)  # noqa: S314 (our own)
         change = self._wms if service == "wms" else self._wmts
         change(root, pt=pt)
+        if old:
+            return write_111(root, self.latitude_first)
         text = ET.tostring(root, encoding="unicode")
         return f'<?xml version="1.0" encoding="UTF-8"?>\n{_unprefixed(text, service)}'.encode()
 
     def _wms(self, root: ET.Element, *, pt: bool) -> None:
+        root.set(_SCHEMA_LOCATION, _WMS_SCHEMA)
+        get_map = root.find(f".//{_WMS}GetMap")
+        if get_map is not None:
+            _add_formats(get_map)
         for keywords in root.iter(f"{_WMS}KeywordList"):
             self._order_keywords(keywords, f"{_WMS}Keyword", pt=pt)
         for layer in root.iter(f"{_WMS}Layer"):
@@ -134,6 +163,10 @@ class Capabilities:
             top.append(_grid_folder(top, pt=pt))
 
     def _wmts(self, root: ET.Element, *, pt: bool) -> None:
+        root.set(_SCHEMA_LOCATION, _WMTS_SCHEMA)
+        for crs in root.iter(f"{_OWS}SupportedCRS"):
+            # OpenLayers knows it by its URN only.
+            crs.text = CRS84_URN if crs.text == CRS84 else crs.text
         for keywords in root.iter(f"{_OWS}Keywords"):
             self._order_keywords(keywords, f"{_OWS}Keyword", pt=pt)
         get = root.find(f".//{_OWS}Operation[@name='GetTile']//{_OWS}Get")
@@ -158,8 +191,8 @@ class Capabilities:
 
 
 def _is_odd(crs: str) -> bool:
-    # EPSG:3832 is one that datacube-ows adds for itself.
-    return "+proj" in crs or crs == "EPSG:3832"
+    # EPSG:3832 is one that datacube-ows adds for itself; WMS has a name of its own for CRS84.
+    return "+proj" in crs or crs in {"EPSG:3832", CRS84}
 
 
 def _add_dimension(layer: ET.Element, periods: Sequence[Period]) -> None:
@@ -194,7 +227,7 @@ def _grid_folder(top: ET.Element, *, pt: bool) -> ET.Element:
             ("northBoundLatitude", north),
         ):
             ET.SubElement(bounds, f"{_WMS}{key}").text = f"{value:.6f}"
-        if "CRS:84" in crss or "EPSG:4326" in crss:
+        if "EPSG:4326" in crss:
             box = {"minx": south, "miny": west, "maxx": north, "maxy": east}
             given = {"CRS": "EPSG:4326", **{k: f"{v:.6f}" for k, v in box.items()}}
             ET.SubElement(layer, f"{_WMS}BoundingBox", given)
@@ -265,6 +298,18 @@ def _texts(layer: ET.Element, space: str, title: Text, about: Text, *, pt: bool)
     ET.SubElement(layer, f"{space}Title").text = title.pt if pt else title.en
     ET.SubElement(layer, f"{space}Abstract").text = about.pt if pt else about.en
     return layer
+
+
+def _add_formats(get_map: ET.Element) -> None:
+    """Add the formats of maps that datacube-ows does not write.
+
+    Tiles come in them too, but QGIS lists each format with each style and grid of each layer.
+    """
+    tag = f"{_WMS}Format"
+    formats = [ET.Element(tag) for _ in FORMATS]
+    for element, mime in zip(formats, FORMATS, strict=True):
+        element.text = mime
+    get_map[:] = [*formats, *(child for child in get_map if child.tag != tag)]
 
 
 def _order(element: ET.Element, tags: Sequence[str]) -> None:

@@ -43,7 +43,8 @@ class Service:
     Attributes
     ----------
     title, abstract, organisation, email
-        Printed in the capabilities; a `Text` in both languages, a plain text in either.
+        Printed in the capabilities; a `Text` in both languages, a plain text in either. The title
+        stands for an organisation that is empty, since the standards ask for one.
     urls
         Base URLs under which clients reach the service, the public one first.
     attribution
@@ -124,7 +125,18 @@ def build_config(
             "wmts": {"tile_matrix_sets": {t.name: t.to_ows() for t in TILE_MATRIX_SETS}},
             "wcs": _wcs(),
             # A client shows a tree, which has one root.
-            "layers": [{"title": service.title, "abstract": service.abstract, "layers": folders}],
+            "layers": [
+                {
+                    "title": service.title,
+                    "abstract": service.abstract,
+                    # Of an attribution of the whole, datacube-ows forgets the title.
+                    "attribution": {
+                        "title": service.attribution or service.title,
+                        "url": service.urls[0],
+                    },
+                    "layers": folders,
+                }
+            ],
         }
     )
     timelines = {cube.name: cube.timeline for cube in cubes}
@@ -169,7 +181,6 @@ def _global(service: Service) -> dict[str, Any]:
             Text("composite", "composição"),
             Text("satellite image", "imagem de satélite"),
         ],
-        "attribution": {"title": service.attribution or service.title, "url": service.urls[0]},
         "response_headers": {"Access-Control-Allow-Origin": "*"},
         "fees": "none",
         "access_constraints": "none",
@@ -180,7 +191,7 @@ def _global(service: Service) -> dict[str, Any]:
         "translations_directory": DOMAIN,
         # Without an address, datacube-ows answers a WCS 2 GetCapabilities with an error.
         "contact_info": {
-            "organisation": service.organisation,
+            "organisation": service.organisation or service.title,
             "email": service.email,
             "address": {"type": "postal", **dict.fromkeys(_ADDRESS, ""), "country": "Brazil"},
         },

@@ -60,7 +60,12 @@ def add_content(app: Any) -> Any:
     install_page(app)
     app.before_request(grid_view(cfg))
     timed = TimeAxis(app.wsgi_app, periods)
-    services = RestfulTiles(Languages(Capabilities(timed, portuguese, periods)))
+
+    def latitude_first(crs: str) -> bool:
+        return bool(cfg.published_CRSs.get(crs, {}).get("vertical_coord_first"))
+
+    completed = Capabilities(timed, portuguese, periods, latitude_first)
+    services = RestfulTiles(Languages(completed))
 
     def describe(language: str) -> tuple[dict[str, Any], bool]:
         contents, known = _contents(cfg)

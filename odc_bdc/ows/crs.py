@@ -17,6 +17,12 @@ BDC_KEY = str(BDC_CRS)
 BDC_CODE = "EPSG:10857"
 """Another name of the BDC's CRS, for clients; few PROJ versions can look it up."""
 
+CRS84, WMS_CRS84 = "OGC:CRS84", "CRS:84"
+"""WGS 84 with the longitude first, and its name in WMS (OGC 06-042, 6.7.3.2)."""
+
+CRS84_URN = "urn:ogc:def:crs:OGC:1.3:CRS84"
+"""The same as the other standards name it (OGC 07-092r1, 7)."""
+
 UTM_ZONES = range(18, 26)
 """The UTM zones of Brazil south of the equator."""
 
@@ -28,7 +34,7 @@ UTM = tuple(
 )
 """WGS 84 and SIRGAS 2000, UTM zones 18S to 25S."""
 
-ALWAYS = ("EPSG:3857", "EPSG:4326", "OGC:CRS84", "EPSG:4674", "EPSG:5880", *UTM, BDC_KEY)
+ALWAYS = ("EPSG:3857", "EPSG:4326", CRS84, "EPSG:4674", "EPSG:5880", *UTM, BDC_KEY)
 """EPSG:4674 is SIRGAS 2000, EPSG:5880 its polyconic projection of Brazil."""
 
 
@@ -41,7 +47,7 @@ def published_crss(native: Iterable[str]) -> dict[str, dict[str, Any]]:
         As ``str`` of an `odc.geo.crs.CRS`.
     """
     published = {key: _describe(CRS(key)) for key in dict.fromkeys((*ALWAYS, *native))}
-    return {**published, BDC_CODE: {"alias": BDC_KEY}}
+    return {**published, BDC_CODE: {"alias": BDC_KEY}, WMS_CRS84: {"alias": CRS84}}
 
 
 def _describe(crs: CRS) -> dict[str, Any]:

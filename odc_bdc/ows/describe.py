@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
+from odc_bdc.ows.crs import WMS_CRS84
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 _SCHEMAS = "http://schemas.opengis.net"
@@ -252,6 +254,11 @@ def crs_uri(name: str) -> str:
     return f"http://www.opengis.net/def/crs/EPSG/0/{code}" if code.isdigit() else name
 
 
+def coverage_crss(names: Iterable[str]) -> list[str]:
+    """Leave out names of CRSs that are proj strings, or of WMS alone."""
+    return [name for name in names if not name.startswith("+") and name != WMS_CRS84]
+
+
 def _number(value: float) -> str:
     return repr(int(value)) if float(value).is_integer() else repr(float(value))
 
@@ -273,7 +280,7 @@ def described(cfg: Any, layer: Any) -> CoverageDescription:
         title=layer.title,
         abstract=layer.abstract or layer.title,
         crs=alias,
-        other_crss=[name for name, a in crss.items() if not name.startswith("+")],
+        other_crss=coverage_crss(crss),
         axes=(about["horizontal_coord"], about["vertical_coord"]),
         unit="deg" if about["geographic"] else "m",
         latitude_first=bool(about["vertical_coord_first"]),

@@ -9,7 +9,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.ows.checks import check_legend, checked
+from odc_bdc.ows.checks import check_legend_page, checked
 from odc_bdc.ows.exceptions import INVALID, UNSUPPORTED, Answer, Refusal, answer
 from odc_bdc.ows.requests import MAX_PARAMETERS, WMS_130, Protocol, Query, protocol_of, query_of
 
@@ -63,7 +63,7 @@ class Guard:
         try:
             if protocol is None:
                 # A page for people, a legend, a sign of life.
-                check_legend(_query(environ), self.published)
+                check_legend_page(_query(environ), self.published)
                 return self.application(environ, start_response)
             _check_method(environ)
             query = checked(protocol, _query(environ), self.published)

@@ -17,13 +17,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from odc.geo.crs import CRS
 
-from odc_bdc.ows.describe import describe_1, describe_2, described
+from odc_bdc.ows.describe import (
+    coverage_crss,
+    crs_uri,
+    describe_1,
+    describe_2,
+    described,
+)
 from odc_bdc.ows.exceptions import answer
 from odc_bdc.ows.guard import OUTAGE, protocol_in
 from odc_bdc.ows.tiles import asked_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LOG = logging.getLogger(__name__)
 _applied: set[str] = set()
@@ -227,6 +233,54 @@ def expand_intervals() -> None:
     wcs2.get_coverage_data = of_named_bands
 
 
+def write_valid_capabilities() -> None:
+    """Make capabilities of WCS 2 valid: OWS Common 2.0, and CRSs as URIs (OGC 11-053r1)."""
+    from datacube_ows import wcs2  # noqa: PLC0415 (an extra)
+    from ows.wcs.v20 import encoders  # noqa: PLC0415 (a dependency of the extra)
+
+    class ValidCapabilities(wcs2.ServiceCapabilities):
+        @classmethod
+        def with_defaults_v20(cls, *args: Any, **kwargs: Any) -> Any:
+            kwargs["provider_name"] = kwargs["provider_name"] or kwargs["organisation_name"]
+            kwargs["crss_supported"] = [
+                crs_uri(name) for name in coverage_crss(kwargs["crss_supported"])
+            ]
+            return super().with_defaults_v20(*args, **kwargs)
+
+    encode = encoders.encode_wgs84_bounding_box
+
+    @wraps(encode)
+    def without_dimension(box: Any) -> Any:
+        element = encode(box)
+        # There is none but that of two.
+        element.attrib.pop("dimension", None)
+        return element
+
+    wcs2.ServiceCapabilities = ValidCapabilities
+    encoders.encode_wgs84_bounding_box = without_dimension
+
+
+def order_keywords() -> None:
+    """Let keywords have an order, which sets have not: documents differ with each start else."""
+    from datacube_ows.config_utils import OWSMetadataConfig  # noqa: PLC0415 (an extra)
+
+    OWSMetadataConfig.keywords = property(lambda self: InOrder(self._keywords))
+
+
+class InOrder(set[str]):
+    """A set of texts that is gone through in alphabetical order.
+
+    Examples
+    --------
+    >>> list(InOrder({"b", "c", "a"}))
+    ['a', 'b', 'c']
+    """
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the texts in order."""
+        return iter(sorted(super().__iter__()))
+
+
 def write_png_quickly() -> None:
     """Write images with `odc_bdc.ows.images` instead of datacube-ows."""
     from datacube_ows import data  # noqa: PLC0415 (an extra)
@@ -348,6 +402,8 @@ PATCHES = (
     Patch("describe_grids", *_OWS, describe_grids),
     Patch("latest_coverage", *_OWS, serve_latest_coverage),
     Patch("band_intervals", *_OWS, expand_intervals),
+    Patch("keyword_order", *_OWS, order_keywords),
+    Patch("valid_wcs_2", *_OWS, write_valid_capabilities),
     Patch("quick_png", *_OWS, write_png_quickly),
     Patch("tile_size", *_OWS, make_tiles_of_their_size),
 )

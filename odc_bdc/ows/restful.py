@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
+from odc_bdc.ows.formats import FORMATS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -17,6 +19,7 @@ NO_TIME = "default"
 
 _TILE = ("layer", "style", "time", "tilematrixset", "tilematrix", "tilerow", "tilecol")
 _POINT = ("j", "i")
+_IMAGE_FORMATS = {suffix: mime for mime, suffix in FORMATS.items()}
 _INFO_FORMATS = {"json": "application/json", "html": "text/html"}
 
 
@@ -52,11 +55,11 @@ def to_query(path: str) -> str | None:
         return None
     last, _, suffix = path.rpartition(".")
     parts = [unquote(part) for part in last.removeprefix(f"{ROOT}/").split("/")]
-    if suffix == "png" and len(parts) == len(_TILE):
+    if suffix in _IMAGE_FORMATS and len(parts) == len(_TILE):
         asked = {
             "request": "GetTile",
             **dict(zip(_TILE, parts, strict=True)),
-            "format": "image/png",
+            "format": _IMAGE_FORMATS[suffix],
         }
     elif suffix in _INFO_FORMATS and len(parts) == len(_TILE) + len(_POINT):
         asked = {

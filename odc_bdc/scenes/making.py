@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from odc_bdc.scenes.acquisition import Pass
     from odc_bdc.scenes.landscape import Landscape
 
-_GRID = "BDC_LG_V2"
+_GRID = stac.GRID
 _TILE = 6600  # pixels along the side of a tile
 _MIDDLE = 5120  # row and column in the tile about which windows lie: farmland at 12.4 S
 _MEMORY = 2_000_000_000  # bytes for the scenes under work

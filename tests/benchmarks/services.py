@@ -1,4 +1,4 @@
-"""CPU of the services per request, against stock datacube-ows: the same index, files and requests.
+"""CPU of the services per request, against datacube-ows alone and titiler: the same files.
 
 Two processes hold the two applications, and are asked in turn, so that a busy machine slows both.
 What is counted is their CPU, without a web server.

@@ -113,8 +113,9 @@ def leaks(answer: Answered) -> list[bytes]:
 
 def check_content(answer: Answered) -> None:
     """Check that an answer with status 200 is what its content type says."""
-    if answer.mime == "image/png":
+    if answer.mime in {"image/png", "image/jpeg", "image/webp"}:
         assert pixels(answer.body).size
+        assert Image.open(BytesIO(answer.body)).get_format_mimetype() in {answer.mime, "image/apng"}
     elif answer.mime == "image/geotiff":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

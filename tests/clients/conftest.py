@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from odc_bdc.ows import Server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _tiles_of_gdal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let GDAL, that of QGIS too, keep tiles in a temporary folder, and not where it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GDAL_DEFAULT_WMS_CACHE_PATH", str(tmp_path_factory.mktemp("tiles")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder of a private index of these tests' own."""

@@ -108,7 +108,15 @@ POOLS: Mapping[str, Sequence[str]] = {
     ),
     **dict.fromkeys(
         ("format", "info_format", "infoformat"),
-        ("image/png", "GeoTIFF", "image/geotiff", "application/json", "text/html", "image/jpeg"),
+        (
+            "image/png",
+            "GeoTIFF",
+            "image/geotiff",
+            "application/json",
+            "text/html",
+            "image/jpeg",
+            "image/webp",
+        ),
     ),
     **dict.fromkeys(
         ("measurements", "rangesubset"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree as ET
+
 import pytest
+from answers import pixels
 from owslib.wcs import WebCoverageService
 from owslib.wms import WebMapService
 from owslib.wmts import WebMapTileService
@@ -94,3 +97,69 @@ def test_wcs_2_has_capabilities(fetch):
     text = fetch("wcs", service="WCS", version="2.0.1", request="GetCapabilities").decode()
     assert all(f"<wcs:CoverageId>{name}<" in text for name in LAYERS)
     assert "None" not in text
+
+
+def test_the_version_that_owslib_asks_for_has_the_same_layers(server, wms):
+    old = WebMapService(f"{server.url}/wms")
+    assert old.version == "1.1.1"
+    assert set(old.contents) == set(wms.contents)
+    for name in LAYERS:
+        mine, theirs = old[name], wms[name]
+        assert (mine.title, mine.abstract) == (theirs.title, theirs.abstract)
+        assert mine.timepositions == theirs.timepositions
+        assert mine.defaulttimeposition == theirs.defaulttimeposition
+        assert list(mine.styles) == list(theirs.styles)
+        assert mine.boundingBoxWGS84 == theirs.boundingBoxWGS84
+        assert mine.parent.title == theirs.parent.title
+    formats = ["image/png", "image/jpeg", "image/webp"]
+    assert old.getOperationByName("GetMap").formatOptions == formats
+    assert wms.getOperationByName("GetMap").formatOptions == formats
+
+
+def test_boxes_of_the_older_version_have_the_longitude_first(fetch):
+    def boxes(version, attribute):
+        text = fetch("wms", service="WMS", version=version, request="GetCapabilities")
+        space = "{http://www.opengis.net/wms}" if version == "1.3.0" else ""
+        for layer in ET.fromstring(text).iter(f"{space}Layer"):
+            if layer.findtext(f"{space}Name") == "CB4_64_16D_STK_v1":
+                found = layer.findall(f"{space}BoundingBox")
+                return {b.get(attribute): [float(b.get(s)) for s in SIDES] for b in found}
+        return {}
+
+    new, old = boxes("1.3.0", "CRS"), boxes("1.1.1", "SRS")
+    assert new["EPSG:4326"] == [old["EPSG:4326"][n] for n in (1, 0, 3, 2)]
+    assert new["EPSG:3857"] == old["EPSG:3857"]
+    assert old["EPSG:4326"][0] == pytest.approx(-44.83, abs=0.01)
+
+
+SIDES = ("minx", "miny", "maxx", "maxy")
+
+
+def test_a_map_of_the_older_version_is_that_of_the_newer(server):
+    asked = {"layers": ["CB4_64_16D_STK_v1"], "styles": ["ndvi"], "srs": "EPSG:4326"}
+    asked |= {"bbox": (-44.8, -11.85, -44.5, -11.7), "size": (200, 100), "format": "image/png"}
+    bodies = [
+        WebMapService(f"{server.url}/wms", version=version).getmap(**asked).read()
+        for version in ("1.1.1", "1.3.0")
+    ]
+    assert bodies[0] == bodies[1]
+    assert pixels(bodies[0])[3].any()
+
+
+@pytest.mark.parametrize("version", ["1.1.1", "1.3.0"])
+def test_layers_say_whom_they_are_to_be_attributed_to(server, version):
+    wms = WebMapService(f"{server.url}/wms", version=version)
+    for name in LAYERS:
+        assert wms[name].attribution["title"] == "Brazil Data Cube"
+        assert wms[name].attribution["url"].startswith("http")
+
+
+def test_crs84_has_the_name_that_wms_has_for_it(wms, fetch):
+    layer = wms["CB4_64_16D_STK_v1"]
+    assert "CRS:84" in layer.crsOptions
+    assert not any(name.startswith(("OGC:", "+")) for name in layer.crsOptions)
+    query = {"layers": "CB4_64_16D_STK_v1", "styles": "", "request": "GetMap", "service": "WMS"}
+    query |= {"version": "1.3.0", "bbox": "-44.8,-11.85,-44.5,-11.7", "width": 90, "height": 60}
+    maps = [fetch("wms", **query, format="image/png", crs=crs) for crs in ("CRS:84", "OGC:CRS84")]
+    assert maps[0] == maps[1]
+    assert pixels(maps[0])[3].any()

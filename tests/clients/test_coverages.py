@@ -198,22 +198,35 @@ def test_an_empty_coverage_is_nodata_in_the_right_type(fetch, open_tiff):
     assert (src.read() == 65535).all()
 
 
+VERSIONS = (
+    *(("WMS", "1.1.1"), ("WMS", "1.3.0"), ("WMTS", "1.0.0")),
+    *(("WCS", "1.0.0"), ("WCS", "2.0.1")),
+)
+DOCUMENTS = (
+    *(f"service={s}&version={v}&request=GetCapabilities" for s, v in VERSIONS),
+    "service=WCS&version=1.0.0&request=DescribeCoverage",
+    f"service=WCS&version=2.0.1&request=DescribeCoverage&coverageid={STK}",
+)
 SCRIPT = """
-import json, sys
+import hashlib, json, sys
 from rasterio.io import MemoryFile
 from odc_bdc.ows.application import create_application
 
 client = create_application().test_client()
-for request in json.load(sys.stdin):
+requests, documents = json.load(sys.stdin)
+for request in requests:
     answer = client.get(f"/wcs?{request}")
     assert answer.status_code == 200, answer.data
     with MemoryFile(answer.data) as memory, memory.open() as src:
         print(json.dumps([src.descriptions, src.nodata, src.dtypes[0], src.checksum(1)]))
+answers = [client.get(f"/?{request}") for request in documents]
+assert {a.status_code for a in answers} == {200}
+print(json.dumps([hashlib.md5(a.data).hexdigest() for a in answers]))
 print(json.dumps(list(set("abcdefgh"))))
 """
 
 
-def test_bands_do_not_depend_on_the_hash_seed(index, fetch, open_tiff):
+def test_bands_and_documents_do_not_depend_on_the_hash_seed(index, fetch, open_tiff):
     queries = (WCS1, WCS1 | {"measurements": "quality,nir,blue"}, WCS2)
     here = []  # the server has seed 0
     for query in queries:
@@ -233,11 +246,12 @@ def test_bands_do_not_depend_on_the_hash_seed(index, fetch, open_tiff):
         )
         for seed in ("1", "2", "3")
     ]
-    request = json.dumps([urlencode(query) for query in queries])
+    request = json.dumps([[urlencode(query) for query in queries], DOCUMENTS])
     answers = [
         [json.loads(line) for line in process.communicate(request)[0].splitlines()]
         for process in others
     ]
     orders = {tuple(lines[-1]) for lines in answers}
     assert len(orders) == 3, "the seeds do not change the order of sets"
-    assert all(lines[:-1] == here for lines in answers)
+    assert all(lines[:-2] == here for lines in answers)
+    assert len({tuple(lines[-2]) for lines in answers}) == 1

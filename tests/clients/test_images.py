@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from answers import pixels
 from odc.geo.geobox import GeoBox
 from owslib.wms import WebMapService
 from owslib.wmts import WebMapTileService
+from PIL import Image
 from small_index import BBOX, GEOBOX, SCENES, STK, VIEW
 
 from odc_bdc.grid import BDC_CRS, BDC_PROJ
@@ -137,3 +139,62 @@ def test_a_feature_info_gives_values_and_no_path_of_the_server(fetch, load):
     for band in ("BAND13", "BAND16", "PROVENANCE"):
         assert float(values["bands"][band]) == data[band].values[120, 100]
     assert "file:" not in answer
+
+
+def opened(body):
+    return Image.open(BytesIO(body))
+
+
+@pytest.mark.parametrize(("mime", "kind"), [("image/jpeg", "JPEG"), ("image/webp", "WEBP")])
+def test_a_map_comes_in_the_format_that_is_asked_for(ask, mime, kind):
+    answers = [ask("wms", MAP | {"format": f}) for f in ("image/png", mime)]
+    png, other = (pixels(a.body).astype(int) for a in answers)
+    assert answers[1].mime == mime
+    assert opened(answers[1].body).format == kind
+    assert answers[1].headers["ETag"] != answers[0].headers["ETag"]
+    assert len(answers[1].body) < len(answers[0].body) / 2
+    shown = png[3] == 255
+    # Lossy, but the same picture: a few levels off in the mean, as noise is.
+    assert np.abs(png - other)[:3, shown].mean() < 16
+    if kind == "WEBP":
+        assert np.array_equal(other[3], png[3])
+    else:
+        assert (other[3] == 255).all()
+        assert other[:3, ~shown].mean() > 240  # white is WMS's background
+
+
+def test_a_jpeg_has_the_background_that_is_asked_for(ask):
+    png = pixels(ask("wms", MAP).body)
+    answer = ask("wms", MAP | {"format": "image/jpeg", "bgcolor": "0x2040C0"})
+    empty = pixels(answer.body)[:3, png[3] == 0]
+    assert np.allclose(np.median(empty, axis=1), (0x20, 0x40, 0xC0), atol=8)
+    wrong = ask("wms", MAP | {"format": "image/jpeg", "bgcolor": "blue"})
+    assert wrong.status == 400
+    assert b"BGCOLOR=blue is no colour" in wrong.body
+
+
+def test_classes_keep_their_colours_as_webp(ask):
+    query = MAP | {"styles": "quality"}
+    png, webp = (ask("wms", query | {"format": f}).body for f in ("image/png", "image/webp"))
+    assert opened(webp).format == "WEBP"
+    png, webp = pixels(png), pixels(webp)
+    assert np.array_equal(png[3], webp[3])
+    assert np.array_equal(png[:, png[3] > 0], webp[:, png[3] > 0])
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
+@pytest.mark.parametrize("layer", [STK, "BDC_SM_V2"])
+def test_a_tile_has_a_path_in_each_format(ask, suffix, kind, layer):
+    style = "true_colour" if layer == STK else "outline"
+    answer = ask(f"wmts/1.0.0/{layer}/{style}/default/BDC_Albers/9/187/231.{suffix}", "")
+    assert answer.status == 200
+    assert opened(answer.body).format == kind
+    assert opened(answer.body).size == (256, 256)
+
+
+def test_a_format_that_is_not_served_is_refused(ask):
+    answer = ask("wms", MAP | {"format": "image/gif"})
+    assert answer.status == 400
+    assert b"InvalidFormat" in answer.body
+    missing = ask("wms", MAP | {"format": "image/jpeg", "width": 0})
+    assert (missing.status, missing.mime) == (400, "text/xml")

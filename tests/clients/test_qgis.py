@@ -15,16 +15,14 @@ import numpy as np
 import pytest
 from answers import pixels
 from odc.geo.geobox import GeoBox
+from qgis_pictures import OFFSCREEN, PYTHON
 from small_index import STK
 
 from odc_bdc.grid.crs import BDC_PROJ
 
 pytestmark = pytest.mark.integration
 
-# The Python that QGIS is installed for is not that of the tests.
-PYTHON = os.environ.get("ODC_BDC_QGIS_PYTHON", "/usr/bin/python3")
 SESSION = Path(__file__).with_name("qgis_session.py")
-OFFSCREEN = {"QT_QPA_PLATFORM": "offscreen"}
 # Over both tiles, in round numbers, so that no client rounds them differently.
 MERCATOR = (-4976640.0, -1325952.0, -4961280.0, -1315712.0)
 SIZE = (300, 200)

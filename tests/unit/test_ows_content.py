@@ -66,7 +66,7 @@ def test_without_a_time_the_default_is_meant():
         "/wmts",
         "/wmts/1.0.0/",
         "/wmts/1.0.0/a.png",
-        "/wmts/1.0.0/a/b/c/d/1/2/3.jpg",
+        "/wmts/1.0.0/a/b/c/d/1/2/3.gif",
         "/wmts/1.0.0/a/b/c/d/1/2/3/4.png",
         "/wmts/1.0.0/a/b/c/d/1/2/3/4.json",
         "/wmts/2.0.0/a/b/c/d/1/2/3.png",
@@ -133,7 +133,7 @@ def test_an_error_in_place_of_capabilities_passes_unchanged():
         start_response("500 Oh", [("Content-Length", "2")])
         return [b"no"]
 
-    app = Capabilities(inner, {}, {}.get)
+    app = Capabilities(inner, {}, {}.get, bool)
     body, (status, headers) = answer_of(app, "service=WMS&request=GetCapabilities")
     assert (body, status, headers) == (b"no", "500 Oh", [("Content-Length", "2")])
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from odc_bdc.ows.formats import JPEG, WEBP, converted
 from odc_bdc.ows.images import COLOURS, dataset_to_png, frame, to_png
 
 
@@ -85,3 +86,27 @@ def test_several_dates_are_frames_of_an_animation():
     for number, date in enumerate((0, 0, 1, 2)):
         image.seek(number)
         assert np.array_equal(np.asarray(image.convert("RGBA"))[..., 0], values[date])
+
+
+@pytest.mark.parametrize("mime", [JPEG, WEBP])
+def test_another_format_shows_the_same_picture(mime):
+    y, x = np.mgrid[0:64, 0:96]
+    pixels = np.stack([x * 2, y * 3, x + y, np.full_like(x, 255)], -1).astype(np.uint8)
+    image = Image.open(BytesIO(converted(to_png(pixels), mime)))
+    assert image.get_format_mimetype() == mime
+    assert np.abs(np.asarray(image.convert("RGBA")).astype(int) - pixels).mean() < 4
+
+
+def test_an_animation_stays_one_as_webp_and_jpeg_shows_its_first_date():
+    values = (np.arange(3)[:, None, None] * 100 + np.zeros((1, 8, 8))).astype(np.uint8)
+    bands = dict.fromkeys(("red", "green", "blue"), (("time", "y", "x"), values))
+    data = xr.Dataset(bands, {"time": [1, 2, 3], "y": range(8), "x": range(8)})
+    png = dataset_to_png(data, loop_over="time", animate=True, frame_duration=400)
+    moving = Image.open(BytesIO(converted(png, WEBP)))
+    assert moving.n_frames == 3
+    for number in range(3):
+        moving.seek(number)
+        assert abs(int(np.asarray(moving.convert("RGB"))[4, 4, 0]) - 100 * number) < 8
+        assert moving.info["duration"] == 400
+    still = Image.open(BytesIO(converted(png, JPEG)))
+    assert np.asarray(still).max() < 8

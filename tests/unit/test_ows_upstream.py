@@ -96,6 +96,18 @@ def band_intervals():
     from datacube_ows import wcs2_utils
     return "if end > start else (end - 1)" in inspect.getsource(wcs2_utils.get_coverage_data)
 
+def valid_wcs_2():
+    from datacube_ows import wcs2
+    from ows.common.types import WGS84BoundingBox
+    from ows.wcs.v20.encoders import encode_wgs84_bounding_box
+    box = encode_wgs84_bounding_box(WGS84BoundingBox([0, 0, 1, 1]))
+    nobody = 'provider_name=""' in inspect.getsource(wcs2)
+    return "dimension" in box.attrib and nobody
+
+def keyword_order():
+    from datacube_ows.config_utils import OWSMetadataConfig
+    return type(OWSMetadataConfig.keywords.fget(SimpleNamespace(_keywords={"a"}))) is set
+
 def tile_size():
     from datacube_ows import wmts
     return '"width": 256' in inspect.getsource(wmts.wmts_args_to_wms)
