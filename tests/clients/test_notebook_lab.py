@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -35,7 +36,7 @@ class Lab:
 
     def run(self, name):
         """Open a notebook and run all of it."""
-        self.browser.open(f"{self.url}/lab/tree/{name}", size=(1280, 1500))
+        self.browser.open(f"{self.url}/lab/tree/{name}", size=(1280, 1700))
         ready = "return !!(window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel)"
         self.browser.until(lambda: self.browser.run(ready), "a kernel", 120)
         self.browser.run("window.jupyterapp.commands.execute('notebook:run-all-cells')")
@@ -62,13 +63,24 @@ class Lab:
         return {parse_qs(urlsplit(url).query)["time"][0] for url in urls}
 
     def slide(self, number, key):
-        """Press a key on a slider of dates."""
-        sliders = self.browser.driver.find_elements(
-            "xpath", "//div[contains(@class, 'widget-readout') and starts-with(text(), '20')]"
-            "/..//div[contains(@class, 'noUi-handle')]"
-        )  # fmt: skip
-        self.browser.run("arguments[0].focus()", sliders[number])
-        sliders[number].send_keys(key)
+        """Press a key on a slider of dates, until it takes it: JupyterLab may be busy."""
+        readout = "//div[contains(@class, 'widget-readout') and starts-with(text(), '20')]"
+        xpaths = (readout, f"{readout}/..//div[contains(@class, 'noUi-handle')]")
+
+        def parts():
+            find = self.browser.driver.find_elements
+            return [find("xpath", xpath)[number] for xpath in xpaths]
+
+        before = parts()[0].text
+        for _ in range(10):
+            self.browser.run("arguments[0].focus()", parts()[1])
+            parts()[1].send_keys(key)
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                if parts()[0].text != before:
+                    return
+                time.sleep(0.05)
+        raise AssertionError(f"slider {number} stays at {before}")
 
 
 def decoded(url):
