@@ -32,7 +32,7 @@ from odc_bdc.notebook.pixels import (
     find_measurements,
     is_missing,
 )
-from odc_bdc.notebook.places import LONLAT, Points, read_points, read_polygons
+from odc_bdc.notebook.places import LONLAT, Points, Polygons, read_points, read_polygons
 from odc_bdc.notebook.zonal import Zones
 from odc_bdc.spectral_index import SpectralIndex, spectral_index
 
@@ -136,30 +136,14 @@ def timeseries(
         raise InvalidValueError(f"group_by {group_by!r} is neither 'solar_day' nor 'time'")
     found = find_product(dc, product)
     variables = _Variables.of(found, measurements, indices)
+    how = {"as_xarray": as_xarray, "progress": progress}
     if polygons is None:
         places = read_points(points)
-        area = _about(places)
-    else:
-        zones = read_polygons(polygons)
-        area = Geometry(shapely.union_all(zones.geometries), LONLAT)
-    query = _Query(dc, found, area, time, group_by)
-    if polygons is None:
-        return _of_points(query, places, variables, as_xarray=as_xarray, progress=progress)
-    grid = query.grid
-    if grid is None:
-        raise InvalidValueError(
-            f"product {product} names no pixel grid (`load` in its document), and its datasets "
-            "there lie on several: weights of pixels are not defined"
-        )
-    within = Zones.of(zones, grid.crs, grid.affine)
-    positions = Positions(grid.crs, *grid.centres(within.columns, within.rows))
-
-    def reduce(values: Values) -> dict[str, npt.NDArray[np.float64]]:
-        return within.statistics(variables.floats(values))
-
-    times, made = query.each(positions, variables.measurements, reduce, progress=progress)
-    tables = {key: np.stack([one[key] for one in made], axis=1) for key in made[0]}
-    return within.table(tables, times, list(variables.names), as_xarray=as_xarray)
+        query = _Query(dc, found, _about(places), time, group_by)
+        return _of_points(query, places, variables, **how)
+    zones = read_polygons(polygons)
+    area = Geometry(shapely.union_all(zones.geometries), LONLAT)
+    return _of_polygons(_Query(dc, found, area, time, group_by), zones, variables, **how)
 
 
 @dataclass(frozen=True)
@@ -347,6 +331,26 @@ def _of_points(
             **{name: values.reshape(-1) for name, values in columns.items()},
         }
     )
+
+
+def _of_polygons(
+    query: _Query, polygons: Polygons, variables: _Variables, *, as_xarray: bool, progress: bool
+) -> pd.DataFrame | xr.Dataset:
+    grid = query.grid
+    if grid is None:
+        raise InvalidValueError(
+            f"product {query.product.name} names no pixel grid (`load` in its document), and its "
+            "datasets there lie on several: weights of pixels are not defined"
+        )
+    zones = Zones.of(polygons, grid.crs, grid.affine)
+    positions = Positions(grid.crs, *grid.centres(zones.columns, zones.rows))
+
+    def reduce(values: Values) -> dict[str, npt.NDArray[np.float64]]:
+        return zones.statistics(variables.floats(values))
+
+    times, made = query.each(positions, variables.measurements, reduce, progress=progress)
+    tables = {key: np.stack([one[key] for one in made], axis=1) for key in made[0]}
+    return zones.table(tables, times, list(variables.names), as_xarray=as_xarray)
 
 
 def _attributes(variables: _Variables, name: str) -> dict[str, Any]:
