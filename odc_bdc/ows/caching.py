@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows.requests import operation_of, protocol_of, query_if_readable, service_of
+from odc_bdc.ows.whole import whole_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -215,14 +216,8 @@ def _digest(value: Any) -> bytes:
 
 
 def _ask(application: WSGI, environ: dict[str, Any]) -> tuple[str, Kept]:
-    started: list[tuple[Any, ...]] = []
-    answer = application(environ, lambda *args: started.append(args))
-    try:
-        body = b"".join(answer)
-    finally:
-        getattr(answer, "close", lambda: None)()
-    status, headers = started[-1][:2]
-    return status, Kept(list(headers), body)
+    status, headers, body = whole_answer(application, environ)
+    return status, Kept(headers, body)
 
 
 def _with_validator(made: Kept) -> Kept:

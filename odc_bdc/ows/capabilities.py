@@ -23,6 +23,7 @@ from odc_bdc.ows.requests import (
     query_if_readable,
     service_of,
 )
+from odc_bdc.ows.whole import whole_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -91,30 +92,18 @@ class Capabilities:
         service = service_of(environ, asked) or "wms"
         if operation_of(asked) != "getcapabilities" or service not in _SERVICES:
             return self.application(environ, start_response)
-        started: list[Any] = []
-
-        def start(*given: Any) -> Callable[[bytes], None]:
-            started[:] = given
-            return lambda _: None
-
-        answer = self.application(environ, start)
-        try:
-            body = b"".join(answer)
-        finally:
-            getattr(answer, "close", lambda: None)()
-        status, headers, *more = started
-        if status.startswith("200"):
+        status, headers, body = answer = whole_answer(self.application, environ)
+        if answer.good:
             pt = language_of(environ) == "pt"
             old = protocol_of(str(environ.get("PATH_INFO", "/")), asked) == WMS_111
             body = self.completed(service, body, pt=pt, old=old)
-            dropped = {"content-length", "content-type"} if old else {"content-length"}
-            headers = [(k, v) for k, v in headers if k.lower() not in dropped]
+            headers = answer.without("content-length", *(["content-type"] if old else []))
             headers += [("Content-Type", CONTENT_TYPE)] if old else []
             headers += [
                 ("Content-Length", str(len(body))),
                 ("Content-Language", "pt" if pt else "en"),
             ]
-        start_response(status, headers, *more)
+        start_response(status, headers)
         return [body]
 
     def completed(self, service: str, body: bytes, *, pt: bool, old: bool = False) -> bytes:

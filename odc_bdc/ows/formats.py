@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.ows.requests import operation_of, query_if_readable
+from odc_bdc.ows.whole import whole_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,28 +45,12 @@ class Formats:
         if asked is None or mime not in QUALITY or operation_of(asked) not in _OPERATIONS:
             return self.application(environ, start_response)
         inner = {**environ, "QUERY_STRING": asked.replace({"format": PNG}).encode()}
-        started: list[Any] = []
-
-        def start(*given: Any) -> Callable[[bytes], None]:
-            started[:] = given
-            return lambda _: None
-
-        answer = self.application(inner, start)
-        try:
-            body = b"".join(answer)
-        finally:
-            getattr(answer, "close", lambda: None)()
-        status, headers, *more = started
-        kinds = {name.lower(): value for name, value in headers}
-        if status.startswith("200") and kinds.get("content-type") == PNG:
+        status, headers, body = answer = whole_answer(self.application, inner)
+        if answer.good and answer.get("content-type") == PNG:
             body = converted(body, mime, asked.get("bgcolor") or WHITE) if body else body
-            headers = [
-                (name, value)
-                for name, value in headers
-                if name.lower() not in {"content-type", "content-length"}
-            ]
+            headers = answer.without("content-type", "content-length")
             headers += [("Content-Type", mime), ("Content-Length", str(len(body)))]
-        start_response(status, headers, *more)
+        start_response(status, headers)
         return [body]
 
 
