@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -44,6 +43,9 @@ from odc_bdc.compositing import needs_classes
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
 from odc_bdc.scenes import demo_extent, make_scenes
 from odc_bdc.timeline import Period
+
+sys.path.append(str(Path(__file__).parent))
+from indexing import most_memory
 
 TILE = "007004"
 THREADS = 2
@@ -512,7 +514,7 @@ def write_large(scenes: int, folder: Path) -> None:
         "scenes": scenes,
         "seconds": time.perf_counter() - begun,
         "cpu": time.process_time(),
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak": most_memory() * 2**20,
         "decoded": summary.bytes_read,
         "written": sum(path.stat().st_size for path in summary.files.values()),
         "steps": {step: round(s, 1) for step, s in summary.seconds.items()},

@@ -25,9 +25,10 @@ from test_bad_requests import path_of, version_of
 
 from odc_bdc.building import ImageStore, build_cube
 from odc_bdc.cube import find_cube
-from odc_bdc.errors import UnreadableSceneError
+from odc_bdc.errors import OdcBdcError, UnreadableSceneError
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products, find_recipe, index_collection
+from odc_bdc.live import RECIPE_SUFFIX
 from odc_bdc.live.declaring import declare_cube
 from odc_bdc.ows import live as live_layers
 from odc_bdc.ows import start_server, update_ranges
@@ -232,6 +233,33 @@ def test_a_scene_that_cannot_be_read_fails_what_is_made_of_it(place, ask, how):
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     time.sleep(1.2)
     assert ask(path_of(asked["map"]), asked["map"]).status == 200
+
+
+@pytest.mark.parametrize("how", ["newer", "gone"])
+def test_a_recipe_that_cannot_be_read_fails_what_is_made_of_it(place, ask, how):
+    start = place.tasks[0].period.start
+    for path in place.home.rglob(f"*_{start}_*{RECIPE_SUFFIX}"):
+        text = path.read_text("utf-8")
+        newer = text.replace('"recipe_version": 1', '"recipe_version": 99')
+        path.rename(path.with_suffix(".kept"))
+        if how == "newer":
+            path.write_text(newer, "utf-8")
+    said = "update odc_bdc here" if how == "newer" else "no such file"
+    query = requests(place)["map"]
+    try:
+        before = place.server.log.read_text("utf-8")
+        answer = ask(path_of(query), query)
+        assert (answer.status, answer.headers["Cache-Control"]) == (503, "no-store")
+        log = place.server.log.read_text("utf-8")[len(before) :]
+        (line,) = {n for n in log.splitlines() if "cannot read a live image" in n}
+        assert RECIPE_SUFFIX in line
+        assert said in line.lower()
+        with pytest.raises(OdcBdcError, match=f"(?i){said}"):
+            loaded(place)
+    finally:
+        for path in place.home.rglob("*.kept"):
+            path.replace(path.with_suffix(".json"))
+    assert ask(path_of(query), query).status == 200
 
 
 def test_a_scene_that_is_replaced_under_the_server_is_shown(place, ask):
