@@ -6,16 +6,14 @@ import json
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
 from datetime import date
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from answers import Answered, pixels, read_report
+from answers import fetched, pixels, read_report
 from builders import CLOCK, RECIPE, SPAN
 from live_load import bounded, put_load
 from odc.geo.geobox import GeoBox
@@ -70,18 +68,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ask(place):
     """Request something of this server, whatever the status of the answer."""
-
-    def get(path, query):
-        try:
-            with urllib.request.urlopen(
-                f"{place.server.url}/{path}?{urlencode(query)}", timeout=120
-            ) as got:
-                status, found, body = got.status, got.headers, got.read()
-        except urllib.error.HTTPError as e:
-            status, found, body = e.code, e.headers, e.read()
-        return Answered(status, found.get_content_type(), dict(found), body)
-
-    return get
+    return partial(fetched, place.server.url)
 
 
 def geobox(place):
