@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from odc_bdc.database import IndexStatus
 
-EXTRAS = ("ows", "demo", "embedded")
+EXTRAS = ("ows", "demo", "notebook", "embedded")
 PYTHONS = ((3, 11), (3, 14))  # from, before
 FREE_BYTES = 5 * 10**9  # the demo's database, scenes and cubes, with room to spare
 
@@ -34,6 +34,7 @@ MODULES = {
     "psycopg2-binary": "psycopg2",
     "python-dateutil": "dateutil",
     "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
     "sqlalchemy": "sqlalchemy",
 }
 
