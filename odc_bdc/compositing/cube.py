@@ -17,6 +17,7 @@ from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source
 from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.grid import georeference
 from odc_bdc.indices import index_band
 
 if TYPE_CHECKING:
@@ -241,5 +242,5 @@ def describe_band(
     said = {k: v for k, v in measurement.to_odc().items() if k not in ("name", "dtype", "aliases")}
     if measurement.missing is None:
         del said["nodata"]
-    out.attrs = {**said, **{k: v for k, v in given.items() if k in ("crs", "grid_mapping")}}
+    out.attrs = {**said, **georeference(given)}
     return out

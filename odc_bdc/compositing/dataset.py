@@ -21,6 +21,7 @@ from odc_bdc.compositing.parity import Parity, block_function
 from odc_bdc.cube.measurement import usual_auxiliary
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import CompositeFunction, Rounding, composite_function
+from odc_bdc.grid import georeference
 from odc_bdc.quality import QualityPolicy, dilate
 from odc_bdc.timeline import Period, Timeline
 
@@ -341,7 +342,7 @@ def _columns(
     ds: xr.Dataset, names: list[str], how: CompositeBlock
 ) -> dict[str, tuple[Any, dict[Hashable, Any]]]:
     """Give dtype and attributes of each output, in the order of the image."""
-    common = {k: v for k, v in ds[how.quality.band].attrs.items() if k in ("crs", "grid_mapping")}
+    common = georeference(ds[how.quality.band].attrs)
     out: dict[str, tuple[Any, dict[Hashable, Any]]] = {}
     for name in names:
         for suffix in how.function.suffixes:

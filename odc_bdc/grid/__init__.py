@@ -4,7 +4,14 @@ A tile id is ``hhhvvv``: column from west to east, then row from north to south.
 """
 
 from odc_bdc.grid.area import Area, area_in
-from odc_bdc.grid.crs import BDC_CRS, BDC_MOSAIC_CRS, BDC_MOSAIC_PROJ, BDC_PROJ, normalise_crs
+from odc_bdc.grid.crs import (
+    BDC_CRS,
+    BDC_MOSAIC_CRS,
+    BDC_MOSAIC_PROJ,
+    BDC_PROJ,
+    georeference,
+    normalise_crs,
+)
 from odc_bdc.grid.exchange import (
     area_from_file,
     centre_lonlat,
@@ -30,6 +37,7 @@ __all__ = [
     "centre_lonlat",
     "clip_geobox",
     "find_grid",
+    "georeference",
     "is_tile_id",
     "normalise_crs",
     "published_tiles",

@@ -39,6 +39,17 @@ _CODE = re.compile(
 )
 
 
+def georeference(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Give those attributes of a band, as datacube writes them, that say where its pixels lie.
+
+    Examples
+    --------
+    >>> georeference({"crs": "EPSG:4326", "units": "1", "grid_mapping": "spatial_ref"})
+    {'crs': 'EPSG:4326', 'grid_mapping': 'spatial_ref'}
+    """
+    return {name: value for name, value in attrs.items() if name in ("crs", "grid_mapping")}
+
+
 def normalise_crs(crs: Any) -> CRS:
     """Give the CRS that `crs` means: `BDC_CRS` or `BDC_MOSAIC_CRS` for every spelling of these.
 

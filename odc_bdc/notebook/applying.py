@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from odc_bdc.errors import InvalidValueError, first_line, users_line
+from odc_bdc.grid import georeference
 from odc_bdc.notebook.bands import find_band
 
 Function: TypeAlias = Callable[..., npt.NDArray[Any]]
@@ -119,7 +120,7 @@ def apply(
     kept = dims[len(dims) - len(trial.shape) :]
     run = _Guarded(fn, np.dtype(dtype or trial.dtype), timeless=len(kept) < len(dims))
     data = _mapped(run, [a.data for a in arrays])
-    known = {k: v for k, v in arrays[0].attrs.items() if k in ("crs", "grid_mapping")}
+    known = georeference(arrays[0].attrs)
     if nodata is not None:
         known["nodata"] = nodata
     made = xr.DataArray(data, dims=kept, attrs=known)

@@ -13,7 +13,7 @@ import xarray as xr
 from pyproj import Transformer
 
 from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
-from odc_bdc.grid import BDC_PROJ
+from odc_bdc.grid import BDC_PROJ, georeference
 
 NO_CLASS = 0
 """Code of pixels without any observation; classes have the codes from 1 on."""
@@ -210,7 +210,7 @@ def classify(model: Classifier, ds: xr.Dataset, variables: Sequence[str]) -> xr.
         "flag_values": [NO_CLASS, *range(1, len(classes) + 1)],
         "flag_meanings": " ".join(["no_data", *(c.replace(" ", "_") for c in classes)]),
     }
-    given = {name: ds.attrs[name] for name in ("crs", "grid_mapping") if name in ds.attrs}
+    given = georeference(ds.attrs)
     made = xr.Dataset({"class_code": code, "probability": probability}, attrs=given)
     for band in made.data_vars.values():
         band.attrs.update(given)

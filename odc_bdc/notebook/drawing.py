@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.grid import georeference
 from odc_bdc.notebook.moments import chosen, timeline_for
 from odc_bdc.notebook.styling import find_style
 from odc_bdc.ows.images import frame
@@ -104,7 +105,7 @@ def paint(ds: xr.Dataset, style: Style) -> xr.DataArray:
         dims=(*dims, "band"),
         coords={**coords, "band": [*CHANNELS]},
         name=style.name,
-        attrs={k: v for k, v in first.attrs.items() if k in ("crs", "grid_mapping")},
+        attrs=georeference(first.attrs),
     )
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from odc_bdc.cube import Encoding
 from odc_bdc.errors import UnknownNameError
+from odc_bdc.grid import georeference
 from odc_bdc.indices import index_band
 from odc_bdc.notebook.bands import encoding_of, find_band
 from odc_bdc.spectral_index import spectral_index
@@ -34,12 +35,11 @@ def index_of(
     out: xr.DataArray = xr.apply_ufunc(
         compute, *(ds[n] for n in names), dask="parallelized", output_dtypes=[np.float32]
     )
-    given = ds[names[0]].attrs
     return out.rename(index.name).assign_attrs(
         long_name=index.title,
         units="1",
         nodata=np.nan,
-        **{key: given[key] for key in ("crs", "grid_mapping") if key in given},
+        **georeference(ds[names[0]].attrs),
     )
 
 
