@@ -20,7 +20,7 @@ AT_ONCE ?= logical
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 5
 
-.PHONY: help setup demo test notebooks clients pictures kills services-load live-load fuzz lint format docs bench lock clean
+.PHONY: help setup demo test notebooks clients pictures kills services-load live-load fuzz attack lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -94,6 +94,9 @@ services-load: $(READY)  ## 16 clients at the map services for 5 minutes; MINUTE
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others
 	$(BIN)/pytest -q tests/clients/test_fuzz.py --fuzz 10000 --fuzz-seed $(SEED)
+
+attack: $(READY)  ## attacks on servers that it starts itself, on loopback; a table of how each ended
+	$(BIN)/pytest -q tests/attacks --attack-table --attack-long
 
 live-load: $(READY)  ## 8 clients at live WMTS tiles for 5 minutes; MINUTES=N for others
 	$(BIN)/python -W ignore tests/clients/live_load.py --minutes $(MINUTES)
