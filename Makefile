@@ -64,7 +64,7 @@ test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other, P
 matrix:  ## all tests on each of PYTHONS that is here; at the end which ran, with which versions
 	@MAKE='$(MAKE)' .ci/matrix $(foreach python,$(PYTHONS),$(or $(call found,$(python)),missing:$(python)))
 
-versions: $(READY)
+versions: $(READY)  ## what the tests run on
 	@$(BIN)/python .ci/versions
 
 notebooks: $(READY)  ## executes all on the home of `make demo`, without network, with their outputs below it
