@@ -1,7 +1,21 @@
 # What people type; see README.md. `make demo` and `make test` need nothing to be set up before.
 
 PYTHON ?= python3
+# Those of `make matrix`; one that is not here is told.
+PYTHONS ?= python3.11 python3.12 python3.13
+
+# The version of a Python, and the first that runs by a name: of the PATH, of pyenv, of uv.
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+found = $(firstword $(foreach python,$(1) $(wildcard $(HOME)/.pyenv/versions/*/bin/$(1) \
+  $(HOME)/.local/share/uv/python/*/bin/$(1)),$(if $(call version,$(python)),$(python))))
+
+# .venv is that of python3; one of another Python stands beside it, so that neither undoes the other.
 VENV := .venv
+ifneq ($(PYTHON),python3)
+  override PYTHON := $(or $(call found,$(PYTHON)),$(error no $(PYTHON) that runs is here))
+  VENV := $(addprefix .venv-,$(filter-out $(call version,python3),$(call version,$(PYTHON))))
+  VENV := $(or $(VENV),.venv)
+endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Where the demo keeps its database, scenes and cubes.
@@ -20,7 +34,7 @@ AT_ONCE ?= logical
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 5
 
-.PHONY: help setup demo test notebooks clients pictures kills services-load live-load fuzz attack lint format docs bench lock clean
+.PHONY: help setup demo test matrix versions notebooks clients pictures kills services-load live-load fuzz attack lint format docs bench lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -30,21 +44,28 @@ setup: $(READY)  ## virtual environment with all that is locked
 
 # Without the mark of a finished one, an environment is half of one and made anew.
 $(READY): requirements.lock setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "odc_bdc needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "odc_bdc needs Python 3.11 to 3.13: make PYTHON=python3.13 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(if $(wildcard $(READY)),,--clear) $(VENV) || { \
 	  echo "Python lacks venv: apt-get install python3-venv, then again" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.lock
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 
 demo: $(READY)  ## scenes, cubes and map server; SERVE=0 ends after a self-check, SCENES=DIR real ones
 	$(BIN)/odc-bdc demo --home $(HOME_DIR) --port $(PORT) \
 	  $(if $(filter 0,$(SERVE)),--no-serve) $(if $(SCENES),--scenes $(SCENES))
 
-test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other
+test: $(READY)  ## all tests, on each core one; AT_ONCE=0 one after the other, PYTHON=python3.13 another Python
 	$(BIN)/pytest --numprocesses $(AT_ONCE) --maxprocesses 8 --dist worksteal
+
+matrix:  ## all tests on each of PYTHONS that is here; at the end which ran, with which versions
+	@MAKE='$(MAKE)' .ci/matrix $(foreach python,$(PYTHONS),$(or $(call found,$(python)),missing:$(python)))
+
+versions: $(READY)  ## what the tests run on
+	@$(BIN)/python .ci/versions
 
 notebooks: $(READY)  ## executes all on the home of `make demo`, without network, with their outputs below it
 	$(BIN)/python -W ignore tests/notebooks/executing.py --home $(HOME_DIR) \
@@ -102,9 +123,12 @@ live-load: $(READY)  ## 8 clients at live WMTS tiles for 5 minutes; MINUTES=N fo
 	$(BIN)/python -W ignore tests/clients/live_load.py --minutes $(MINUTES)
 
 lock: $(READY)  ## resolve requirements.lock anew from setup.cfg and pyproject.toml
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  setup.cfg --extra all --group pyproject.toml:dev --output-file requirements.lock
+
+audit: $(READY)  ## known vulnerabilities (OSV) of all that requirements.lock names, whichever Python needs it
+	@.ci/audit $(BIN)/uv
 
 clean:  ## stop the private database; remove it, the scenes, the cubes and the environment
 	@[ ! -x $(BIN)/odc-bdc ] || $(BIN)/odc-bdc db down --home $(HOME_DIR) --delete
-	rm -rf $(HOME_DIR) $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(HOME_DIR) .venv .venv-3.* build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache

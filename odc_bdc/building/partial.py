@@ -101,6 +101,8 @@ def _is_at_work(folder: Path, now: float) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there a signal of 0 is no question; silence tells later
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

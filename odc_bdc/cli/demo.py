@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from odc_bdc.cli._options import home_option
-from odc_bdc.errors import InvalidValueError, OdcBdcError, SceneError
+from odc_bdc.errors import InvalidValueError, MissingDependencyError, OdcBdcError, SceneError
 
 if TYPE_CHECKING:
     from datacube import Datacube
@@ -76,6 +76,7 @@ def demo(
     from odc_bdc.database import bring_up, initialise, open_datacube
 
     begun = time.monotonic()
+    _look_ahead(home, host, port)
     with _step("database") as say:
         index = bring_up(home, environ=os.environ)
         initialise(index)
@@ -88,6 +89,19 @@ def demo(
         _publish(dc, index, cubes, home / scenes.picture, (host, port), serve=serve, begun=begun)
     finally:
         dc.close()
+
+
+def _look_ahead(home: Path, host: str, port: int) -> None:
+    """Refuse to begin what could not be ended; tell all that is missing at once."""
+    from odc_bdc.cli.doctor import demo_checks, show
+
+    with _step("look ahead") as say:
+        checks = [*demo_checks(home, host=host, port=port)]
+        missing = [check for check in checks if check.missing]
+        say(f"{len(checks) - len(missing)} of {len(checks)} things that are needed are there")
+    if missing:
+        show(missing, err=True)
+        raise MissingDependencyError(f"{len(missing)} missing, see above; nothing was done")
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from odc_bdc.cli._options import home_option
 from odc_bdc.cli.database import examples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from packaging.requirements import Requirement
 
@@ -49,6 +50,11 @@ class Check:
     mend: str = ""
     needed: bool = True
 
+    @property
+    def missing(self) -> bool:
+        """Whether something that is needed is not there."""
+        return self.needed and not self.good
+
 
 @click.command(
     epilog=examples(
@@ -67,13 +73,8 @@ def doctor(home: Path, *, warm: bool) -> None:
     not.
     """
     checks = [*_checks(home)]
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        mark = "ok" if check.good else "missing" if check.needed else "-"
-        click.echo(f"{mark:<8} {check.name:<{width}}  {check.detail}")
-        if check.mend and not check.good:
-            click.echo(f"{'':<8} {'':<{width}}  -> {check.mend}")
-    missing = sum(check.needed and not check.good for check in checks)
+    show(checks)
+    missing = sum(check.missing for check in checks)
     click.echo(f"\n{missing} missing" if missing else "\nall that is needed is there")
     if warm:
         from odc_bdc.compositing import kernels
@@ -81,6 +82,28 @@ def doctor(home: Path, *, warm: bool) -> None:
         seconds = sum(kernels.warm().values())
         click.echo(f"machine code of the composites is there ({seconds:.0f} s)")
     sys.exit(1 if missing else 0)
+
+
+def show(checks: Sequence[Check], *, err: bool = False) -> None:
+    """Print a table of checks, on stderr if `err`; what mends stands below what is missing."""
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark = "ok" if check.good else "missing" if check.needed else "-"
+        click.echo(f"{mark:<8} {check.name:<{width}}  {check.detail}", err=err)
+        if check.mend and not check.good:
+            click.echo(f"{'':<8} {'':<{width}}  -> {check.mend}", err=err)
+
+
+def demo_checks(home: Path, *, host: str, port: int) -> Iterator[Check]:
+    """Check all that ``odc-bdc demo`` will need; changes nothing."""
+    yield _python()
+    packages = [*_packages()]
+    yield from packages
+    yield replace(_extra("demo"), needed=True)
+    yield from _home(home)
+    if not any(check.missing for check in packages):
+        yield _demo_database(home)
+    yield _port(host, port)
 
 
 def _checks(home: Path) -> Iterator[Check]:
@@ -196,13 +219,43 @@ def _database(home: Path) -> Iterator[Check]:
     yield _server(needed=not found.reachable)
     yield _index(found)
     if found.reachable:
-        yield Check(
-            "PostGIS for OWS",
-            bool(found.postgis_version),
-            found.postgis_version or "this server has none, so OWS is not possible",
-            "odc-bdc db up --home another folder",
-            needed=False,
-        )
+        yield replace(_postgis(found), needed=False)
+
+
+def _postgis(found: IndexStatus) -> Check:
+    return Check(
+        "PostGIS for OWS",
+        bool(found.postgis_version),
+        found.postgis_version or "this server has none, so OWS is not possible",
+        "odc-bdc db up --home another folder",
+    )
+
+
+def _demo_database(home: Path) -> Check:
+    """Check the index that is there, or what a private one will be made of."""
+    from odc_bdc import database
+    from odc_bdc.database.software import apt_prefix
+
+    found = database.status(home, environ=os.environ)
+    if found.reachable:
+        return _postgis(found)
+    if found.source != "private cluster":
+        return _index(found)
+    server = _server(needed=True)
+    if not server.good and apt_prefix(os.environ) is not None:
+        return replace(server, good=True, detail="none yet: apt will install it")
+    return server
+
+
+def _port(host: str, port: int) -> Check:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family):
+            pass
+    except OSError as e:
+        detail = f"cannot be used: {e.strerror or e}"
+        return Check("port", False, f"{port} of {host} {detail}", "--port 0 takes one that is free")
+    return Check("port", True, f"{port or 'any'} of {host}")
 
 
 def _server(*, needed: bool) -> Check:

@@ -150,8 +150,9 @@ def serve(
         # Until gunicorn minds it, it would end this process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _watch_in_background(home, every)
-    workers = workers or len(os.sched_getaffinity(0))
-    become_server(index, host=host, port=port, workers=workers, environ=environ)
+    from dask.system import CPU_COUNT  # those that this process may use
+
+    become_server(index, host=host, port=port, workers=workers or CPU_COUNT, environ=environ)
 
 
 def _update_if_allowed(dc: Datacube) -> None:

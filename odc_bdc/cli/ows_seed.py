@@ -103,6 +103,8 @@ def seed(
 
     if bbox and bdc_tiles:
         raise click.UsageError("give only one of --bbox and --tile")
+    from dask.system import CPU_COUNT  # those that this process may use
+
     tiles = find_tiles(tiles_name)
     paths: list[str] = []
     with opened_index(home) as dc:
@@ -116,7 +118,7 @@ def seed(
             for style, day in wanted
             for place in places
         ]
-    raise SystemExit(_seed(paths, url, workers or len(os.sched_getaffinity(0)), home))
+    raise SystemExit(_seed(paths, url, workers or CPU_COUNT, home))
 
 
 @dataclass(frozen=True, slots=True)

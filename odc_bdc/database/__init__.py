@@ -103,6 +103,7 @@ def bring_up(
 def _bring_up_private(
     home: Path, environ: Mapping[str, str], driver: str | None, *, embedded: bool
 ) -> Index:
+    clusters.check_system()
     home.mkdir(parents=True, exist_ok=True)
     with clusters.lock(home):
         cluster = clusters.find_cluster(home)

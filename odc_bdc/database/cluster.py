@@ -8,10 +8,8 @@ all that must be kept (its password); the configuration of datacube is derived f
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -26,6 +24,12 @@ from typing import TYPE_CHECKING
 
 from odc_bdc.database.software import Server, say
 from odc_bdc.errors import DatabaseError
+
+try:
+    import fcntl
+    import pwd
+except ImportError:  # Windows: refused by `check_system`
+    fcntl = pwd = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,6 +78,20 @@ class Cluster:
     def url(self, port: int) -> str:
         """Return the URL of our database in it."""
         return f"postgresql+psycopg2://{ROLE}:{self.mark.password}@{HOST}:{port}/{DATABASE}"
+
+
+def check_system() -> None:
+    """Refuse to make or start a cluster on a system that has no users and locks of Unix.
+
+    Raises
+    ------
+    DatabaseError
+        If this is such a system.
+    """
+    if fcntl is None:
+        raise DatabaseError(
+            "A private database needs Linux: set ODC_DEFAULT_DB_URL to a server with PostGIS"
+        )
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -14,6 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from odc_bdc.errors import DatabaseError, MissingDependencyError
+
+try:
+    import pwd
+except ImportError:  # Windows: there is no private cluster, but there are indices of users
+    pwd = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,7 +84,7 @@ def is_ready(server: Server) -> bool:
     As root on Debian the user ``postgres`` must be there too. It is made last, so it is missing
     after an installation that was killed.
     """
-    if not server.postgis:
+    if pwd is None or not server.postgis:
         return False
     if os.geteuid() != 0 or DEBIAN_ROOT not in server.folder.parents:
         return True

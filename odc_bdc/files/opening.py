@@ -173,7 +173,7 @@ class SceneFile:
     @contextmanager
     def _handle(self) -> Iterator[int]:
         try:
-            handle = os.open(_gdal_name(self.href), os.O_RDONLY | os.O_CLOEXEC)
+            handle = os.open(_gdal_name(self.href), os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as e:
             raise _unreadable(self.href, e) from e
         try:
@@ -296,12 +296,24 @@ class _LocalFile:
     def read(self, offset: int, size: int) -> memoryview:
         room = _room(size)
         try:
-            return room[: os.preadv(self._handle, [room], offset)]
+            return room[: _read_into(room, self._handle, offset)]
         except OSError as e:
             raise _unreadable(self._file.href, e) from e
 
 
 _own = threading.local()
+_moving = threading.Lock()
+
+
+def _read_into(room: memoryview, handle: int, offset: int) -> int:
+    """Fill memory with what lies at an offset of a file; give the number of bytes found."""
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [room], offset)
+    with _moving:  # all threads move the same position, where the system knows no other way
+        os.lseek(handle, offset, os.SEEK_SET)
+        found = os.read(handle, len(room))
+    room[: len(found)] = found
+    return len(found)
 
 
 def _room(size: int) -> memoryview:

@@ -75,6 +75,26 @@ def normalise_crs(crs: Any) -> CRS:
     return _known(_text(crs))
 
 
+def epsg_code(crs: Any) -> int | None:
+    """Give the EPSG code of a CRS; None if it has none that every PROJ in use can look up.
+
+    PROJ 9.8 finds the code of the BDC's CRS in its parameters, and PROJ 9.5 does not know it: what
+    is written by it on one machine could not be read on another.
+
+    Parameters
+    ----------
+    crs
+        As for `normalise_crs`, which also says what is raised.
+
+    Examples
+    --------
+    >>> epsg_code("EPSG:4674"), epsg_code(BDC_CRS)
+    (4674, None)
+    """
+    known = normalise_crs(crs)
+    return None if known is BDC_CRS else known.epsg
+
+
 @lru_cache(maxsize=256)
 def _known(text: str) -> CRS:
     code = _CODE.fullmatch(text)

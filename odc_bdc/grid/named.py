@@ -6,16 +6,21 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import pyproj
 import yaml
 
 from odc_bdc.errors import UnknownNameError, did_you_mean
-from odc_bdc.grid.crs import BDC_CRS, BDC_PROJ
+from odc_bdc.grid.crs import BDC_CRS
 from odc_bdc.grid.regular import Grid, format_tile_id
 
 _V2_ORIGIN = (2624000.0, 11953600.0)
 _V2_SIZES = {"SM": 105600.0, "MD": 211200.0, "LG": 422400.0}
-_V1_DEGREES = {"SM": (1.5, 1.0), "MD": (3.0, 2.0), "LG": (6.0, 4.0)}
+# Origin and tile size of each V1 grid, as PROJ 9.5 projects them. Releases of PROJ differ in the
+# last digits, and a grid is the same wherever it is asked for.
+_V1 = {
+    "SM": ((-9154537.013323957, 20642989.45993291), (168060.048009797, 109861.84106388316)),
+    "MD": ((-9154464.540158695, 20642668.598256126), (336118.8881335063, 219716.55186828226)),
+    "LG": ((-9154174.649060337, 20641385.128234193), (672228.1132304007, 439376.0606244784)),
+}
 
 BDC_GRIDS = tuple(
     f"BDC_{size}_{version}" for version in ("V1", "V2") for size in ("SM", "MD", "LG")
@@ -47,13 +52,7 @@ def bdc_grid(name: str) -> Grid:
     if version == "V2":
         side = _V2_SIZES[size]
         return Grid(name, str(BDC_CRS), _V2_ORIGIN, (side, side))
-    dgx, dgy = _V1_DEGREES[size]
-    # The geographic side is the GRS80 ellipsoid itself: no datum shift may enter here.
-    project = pyproj.Proj(BDC_PROJ)
-    w = project(-54 + dgx / 2, 0)[0] - project(-54 - dgx / 2, 0)[0]
-    h = project(-54, dgy / 2)[1] - project(-54, -dgy / 2)[1]
-    xc, yc = project(0, 0)
-    return Grid(name, str(BDC_CRS), (xc - w * 180 / dgx, yc + h * 90 / dgy), (w, h))
+    return Grid(name, str(BDC_CRS), *_V1[size])
 
 
 @cache

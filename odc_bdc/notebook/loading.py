@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
 from odc_bdc.errors import InvalidValueError, first_line
+from odc_bdc.grid import epsg_code
 from odc_bdc.indexing.spatial import find_datasets
 from odc_bdc.notebook.available import find_product, nothing_found
 from odc_bdc.notebook.pixels import find_measurements
@@ -79,7 +80,7 @@ def load(dc: Datacube, product: str, *, progress: bool = True, **query: Any) -> 
 def _unsearchable(like: Any) -> Geometry | None:
     """Give the area of what is to be loaded like, where the index cannot be asked in its CRS."""
     geobox = like.odc.geobox if isinstance(like, xr.Dataset | xr.DataArray) else like
-    if not isinstance(geobox, GeoBox) or geobox.crs is None or geobox.crs.epsg is not None:
+    if not isinstance(geobox, GeoBox) or geobox.crs is None or epsg_code(geobox.crs):
         return None
     return geobox.extent
 

@@ -39,26 +39,6 @@ def run(*command, cwd, **environ):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Build the wheel from what git would hand out, so that no left-over file is packed."""
-    source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    # The build system comes from the locked environment: nothing is fetched for a test.
-    built = run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist),
-        cwd=source,
-    )  # fmt: skip
-    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
-    (path,) = dist.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="module")
 def environment(wheel, tmp_path_factory):
     """Install the wheel alone into an empty venv, which borrows the dependencies of this one."""
     folder = tmp_path_factory.mktemp("venv")

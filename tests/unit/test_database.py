@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from datacube.migration import ODC2DeprecationWarning
 
 from odc_bdc import database
+from odc_bdc.cli import main
 from odc_bdc.cli.database import db
-from odc_bdc.cli.doctor import doctor
+from odc_bdc.cli.doctor import demo_checks, doctor
 from odc_bdc.database import cluster as clusters
 from odc_bdc.database import software
 from odc_bdc.database.configuration import find_user_configuration, write_own
@@ -345,3 +346,24 @@ def test_doctor_is_content_with_an_index_and_room(home, monkeypatch, free, code)
     result = CliRunner().invoke(doctor)
     assert result.exit_code == code, result.output
     assert "2 products, 5 datasets" in result.output
+
+
+def test_demo_looks_ahead_at_port_and_room_and_does_nothing(home, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["demo", "--port", str(port)])
+    assert result.exit_code == 2
+    assert f"{port} of 127.0.0.1 cannot be used: Address already in use" in result.output
+    assert "-> --port 0 takes one that is free" in result.output
+    assert "-> export ODC_BDC_HOME=a folder on a larger disk" in result.output
+    assert "missing, see above; nothing was done" in result.output
+    assert not home.exists()
+
+
+def test_demo_needs_postgis_of_the_database_that_the_user_names(home, monkeypatch):
+    bare = database.IndexStatus(source="ODC_DEFAULT_DB_URL", reachable=True, postgis_version="")
+    monkeypatch.setattr(database, "status", lambda *_, **__: bare)
+    (found,) = [c for c in demo_checks(home, host="127.0.0.1", port=0) if "PostGIS" in c.name]
+    assert found.missing
+    assert found.mend

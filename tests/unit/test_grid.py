@@ -58,6 +58,22 @@ def test_v1_tiles_to_the_millimetre(tile, box):
     assert bdc_grid(tile[0]).bbox(tile[1]) == pytest.approx(box, abs=6e-4)
 
 
+@pytest.mark.parametrize(("size", "degrees"), {"SM": (1.5, 1), "MD": (3, 2), "LG": (6, 4)}.items())
+def test_v1_grids_are_images_of_tiles_in_degrees(size, degrees):
+    grid = bdc_grid(f"BDC_{size}_V1")
+    project, (dx, dy) = pyproj.Proj(BDC_PROJ), degrees
+    width = project(-54 + dx / 2, 0)[0] - project(-54 - dx / 2, 0)[0]
+    height = project(-54, dy / 2)[1] - project(-54, -dy / 2)[1]
+    x, y = project(0, 0)
+    assert grid.tile_size == pytest.approx((width, height), abs=1e-6)
+    assert grid.origin == pytest.approx((x - width * 180 / dx, y + height * 90 / dy), abs=1e-5)
+
+
+def test_v1_grids_are_the_same_with_each_release_of_proj():
+    # Written into the products of cubes that were built with PROJ 9.5.
+    assert bdc_grid("BDC_LG_V1").pixel_size(64) == (63.99734512856062, 64.00233949373319)
+
+
 def test_corners_of_a_v2_tile_in_degrees():
     # The footprint in BDC's own STAC.
     xmin, ymin, xmax, ymax = bdc_grid("BDC_SM_V2").bbox("020020")

@@ -171,7 +171,9 @@ def build(
 
 def _threads(workers: int) -> int:
     """Share the cores of this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    from dask.system import CPU_COUNT  # those that this process may use
+
+    return max(1, int(CPU_COUNT) // workers)
 
 
 def _shard(text: str | None) -> Shard | None:
@@ -258,14 +260,22 @@ def _tell_estimate(
         near = next(path for path in (store.work, *store.work.parents) if path.is_dir())
         free = shutil.disk_usage(near).free
         disk += f" ({'ONLY ' if free < whole.size else ''}{_size(free)} are free)"
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if workers is not None and there < whole.memory:
+    there = _memory()
+    if workers is not None and there is not None and there < whole.memory:
         memory += f" (this machine has ONLY {_size(there)}: use fewer workers)"
     click.echo(
         f"to build: {whole.images} images; about {_duration(whole.seconds)} {where}, {disk}, "
         f"{memory}",
         err=True,
     )
+
+
+def _memory() -> int | None:
+    """Give the bytes of memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return None
 
 
 def _tell(report: BuildReport, cube: str) -> None:
