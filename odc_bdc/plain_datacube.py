@@ -40,9 +40,10 @@ def _once(method: Callable[..., Any], wrap: Callable[[Any], Any]) -> Callable[..
     """Wrap a method unless it is wrapped already."""
     if getattr(method, "by_odc_bdc", False):
         return method
-    wrapped = wraps(method)(wrap(method))
+    wrapped: Any = wraps(method)(wrap(method))
     wrapped.by_odc_bdc = True
-    return wrapped
+    changed: Callable[..., Any] = wrapped
+    return changed
 
 
 def _with_code(look_up: Callable[[CRS], int | None]) -> Callable[[CRS], int | None]:

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 _TRUE_COLOUR = ("red", "green", "blue")
 
 
-def write_contact_sheet(
-    dc: Datacube, cubes: Sequence[CubeSpec], url: str | None, path: Path
-) -> None:
+def write_contact_sheet(dc: Datacube, cubes: Sequence[CubeSpec], url: str, path: Path) -> None:
     """Draw true colour and NDVI of each cube: left from `dc.load`, right from its WMS layer.
 
     Parameters
@@ -37,25 +35,23 @@ def write_contact_sheet(
     cubes
         Each must have a dataset in the index; that of the clearest period is shown.
     url
-        Base of the map server; None if there is none, and nothing is drawn from WMS.
+        Base of the map server.
     path
         PNG file to write.
     """
     first = _load(dc, cubes[0], _clearest(dc, cubes[0]))
     height = 4 * first.sizes[first.odc.spatial_dims[0]] / first.sizes[first.odc.spatial_dims[1]]
-    figure = new_figure(16 if url else 8, (height + 0.6) * len(cubes), dpi=80, layout="constrained")
-    axes = figure.subplots(len(cubes), 4 if url else 2, squeeze=False)
+    figure = new_figure(16, (height + 0.6) * len(cubes), dpi=80, layout="constrained")
+    axes = figure.subplots(len(cubes), 4, squeeze=False)
     for row, cube in zip(axes, cubes, strict=True):
         day = _clearest(dc, cube)
         ds = _load(dc, cube, day)
-        pictures = {}
-        for name, style, loaded in (
-            ("true colour", "true_colour", rgb(ds, cube)),
-            ("NDVI", "ndvi", _ndvi(ds, cube)),
-        ):
-            pictures[f"{name}, dc.load"] = loaded
-            if url:
-                pictures[f"{name}, WMS"] = _get_map(url, cube, ds, day, style)
+        pictures = {
+            "true colour, dc.load": rgb(ds, cube),
+            "true colour, WMS": _get_map(url, cube, ds, day, "true_colour"),
+            "NDVI, dc.load": _ndvi(ds, cube),
+            "NDVI, WMS": _get_map(url, cube, ds, day, "ndvi"),
+        }
         for ax, (title, picture) in zip(row, pictures.items(), strict=True):
             ax.imshow(picture)
             ax.set_title(f"{cube.name}  {day}\n{title}", fontsize=10)

