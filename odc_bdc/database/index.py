@@ -67,7 +67,7 @@ class IndexStatus:
     url
         Without its password.
     postgis_version
-        Of the PostGIS that the server has; empty when it has none, and OWS is not possible.
+        Of the PostGIS that the server has; empty when it has none.
     products, datasets
         Counts, archived datasets left out; None when they cannot be read.
     problem

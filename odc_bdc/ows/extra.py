@@ -16,11 +16,23 @@ def require_ows() -> None:
         )
 
 
-def require_postgis(driver: str) -> None:
-    """Raise `DatabaseError` unless datacube-ows can serve an index with this driver."""
-    if driver != "postgis":
+PLAIN_DRIVER = "odc_bdc_plain"
+"""What the services open an index of the driver ``postgres`` with, see `odc_bdc.ows.plain_search`.
+It is that driver under another name."""
+
+
+def services_driver(driver: str) -> str:
+    """Give the driver with which the services open an index.
+
+    Raises
+    ------
+    DatabaseError
+        If an index of this driver cannot be served.
+    """
+    drivers = {"postgis": "postgis", "postgres": PLAIN_DRIVER, PLAIN_DRIVER: PLAIN_DRIVER}
+    if driver not in drivers:
         raise DatabaseError(
-            f"the index driver {driver!r} cannot be served: datacube-ows finds no dataset in the "
-            "BDC's CRS there; make an index with the driver postgis (`odc-bdc db up`), and index "
-            "and build into it"
+            f"the index driver {driver!r} cannot be served; make an index with postgis or postgres "
+            "(`odc-bdc db up`), and index and build into it"
         )
+    return drivers[driver]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.errors import DatabaseError
-from odc_bdc.ows.extra import require_ows, require_postgis
+from odc_bdc.ows.extra import require_ows, services_driver
 from odc_bdc.ows.image_faults import Found, image_faults, overview_faults
 from odc_bdc.ows.inventory import config_of_inventory, inventory
 from odc_bdc.ows.parsed import named_layers, parsed_config, products_of
@@ -45,7 +45,7 @@ def find_faults(dc: Datacube, config: Mapping[str, Any] | None = None) -> list[F
     """
     require_ows()
     try:
-        require_postgis(dc.index.environment.index_driver)
+        services_driver(dc.index.environment.index_driver)
     except DatabaseError as e:
         return [Fault("index", *str(e).split("; ", 1))]
     faults: list[Fault] = []

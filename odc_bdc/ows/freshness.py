@@ -119,8 +119,7 @@ class Freshness:
         for again in (True, False):
             try:
                 for name, dc in self._cfg.all_dcs.items():
-                    if dc.index.environment.index_driver == "postgis":
-                        self._look_at(name, dc)
+                    self._look_at(name, dc)
             except SQLAlchemyError as e:
                 # A connection of before may be dead; the next is a new one.
                 if not again:

@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from odc_bdc.errors import DatabaseError, first_line
 from odc_bdc.grid import BBox, normalise_crs
-from odc_bdc.ows.extra import require_ows, require_postgis
+from odc_bdc.ows.extra import require_ows, services_driver
 from odc_bdc.ows.inventory import config_of_index
 from odc_bdc.ows.parsed import ParsedConfig, named_layers, parsed_config, products_of
 from odc_bdc.ows.versions import index_connection
@@ -75,12 +75,12 @@ def update_ranges(dc: Datacube, config: Mapping[str, Any] | None = None) -> list
     Raises
     ------
     DatabaseError
-        If the index has another driver than ``postgis``, or the schema cannot be made.
+        If the index has a driver that cannot be served, or the schema cannot be made.
     MissingDependencyError
         If the extra ``[ows]`` is not installed.
     """
     require_ows()
-    require_postgis(dc.index.environment.index_driver)
+    services_driver(dc.index.environment.index_driver)
     config = config_of_index(dc) if config is None else config
     states = range_states(dc, config)
     if all(state == "current" for state in states.values()):
@@ -246,19 +246,26 @@ def _has_ranges(connection: Any) -> bool:
 
 
 def _ensure_schema(dc: Datacube) -> None:
-    from datacube_ows.index import AbortRun, ows_index  # noqa: PLC0415 (an extra)
+    from datacube_ows.index import AbortRun  # noqa: PLC0415 (an extra)
 
     with index_connection(dc) as connection:
         if _has_ranges(connection):
             return
     try:
         with redirect_stdout(StringIO()):
-            ows_index(dc).create_schema(dc)
+            _ows_index(dc).create_schema(dc)
     except AbortRun as e:
         raise DatabaseError(
             f"the schema of datacube-ows cannot be made: {e}; run `odc-bdc ows update` once as a "
             "superuser of the database"
         ) from e
+
+
+def _ows_index(dc: Datacube) -> Any:
+    """Give what writes the ranges: the same as reads them in the services."""
+    from datacube_ows.index.driver import ows_index_driver_by_name  # noqa: PLC0415 (an extra)
+
+    return ows_index_driver_by_name(services_driver(dc.index.environment.index_driver)).ows_index()
 
 
 def _update_layer(
@@ -270,7 +277,7 @@ def _update_layer(
     try:
         fingerprint = _fingerprint(dc, layer, config)  # before: what comes meanwhile is stale
         with redirect_stdout(StringIO()):
-            parsed.layers[name].ows_index().create_range_entry(parsed.layers[name], {})
+            _ows_index(dc).create_range_entry(parsed.layers[name], {})
         written = _complete(dc, parsed.layers[name], fingerprint)
     except Exception as e:  # noqa: BLE001 (datacube-ows raises all kinds; the other layers go on)
         return LayerUpdate(name, "failed", first_line(e))

@@ -158,12 +158,8 @@ def _key(layer: Any, queries: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
     return (
         layer.name,
         *(
-            (
-                q["geopolygon"].geom.wkb if "geopolygon" in q else None,
-                tuple(q.get("product", ())),
-                q.get("time"),
-            )
-            for q in queries
+            tuple(v.geom.wkb if k == "geopolygon" else repr(v) for k, v in sorted(query.items()))
+            for query in queries
         ),
     )
 

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from odc_bdc.errors import InvalidValueError, OdcBdcError
 from odc_bdc.ows.application import ROOT_CONFIG
-from odc_bdc.ows.extra import require_ows, require_postgis
+from odc_bdc.ows.extra import require_ows, services_driver
 from odc_bdc.ows.gunicorn_settings import PARENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def start_server(
     Parameters
     ----------
     index
-        An `odc_bdc.database.Index` with the ``postgis`` driver.
+        An `odc_bdc.database.Index`.
     host, port
         Where to listen; port 0 takes a free one (see `Server.url`).
     workers
@@ -170,7 +170,7 @@ def serve(
 def check_servable(index: Index) -> None:
     """Raise `DatabaseError` or `MissingDependencyError` if datacube-ows cannot serve this index."""
     require_ows()
-    require_postgis(index.driver)
+    services_driver(index.driver)
 
 
 def server_environment(
@@ -181,7 +181,11 @@ def server_environment(
     ``DATACUBE_OWS_CFG`` and ``ODC_BDC_OWS_URL`` of the user are kept.
     """
     env = index.env or "default"
-    section = {"index_driver": index.driver, "db_url": index.url, **dict(index.options)}
+    section = {
+        "index_driver": services_driver(index.driver),
+        "db_url": index.url,
+        **dict(index.options),
+    }
     kept = {
         key: value
         for key, value in environ.items()

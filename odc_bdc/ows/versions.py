@@ -51,6 +51,28 @@ _CHANGES = text(
 )
 _PRODUCTS = text("SELECT name, updated FROM odc.product")
 
+# The same of the driver postgres, whose times lie in the documents; new rows have no `updated`.
+_PLAIN_CHANGES = text(
+    """
+    WITH known AS (
+        SELECT dataset_type_ref, COALESCE(updated, added) AS updated,
+               (COALESCE(metadata #>> '{properties,dtr:start_datetime}',
+                         metadata #>> '{properties,datetime}')::timestamptz
+                AT TIME ZONE 'UTC')::date AS day
+        FROM agdc.dataset
+        WHERE COALESCE(updated, added) >= :since
+    ), recent AS MATERIALIZED (
+        SELECT *, max(updated) OVER (PARTITION BY dataset_type_ref, day) AS last FROM known
+    )
+    SELECT p.name, r.day, r.last, count(*), sum(extract(epoch FROM r.updated))::text
+    FROM recent r JOIN agdc.dataset_type p ON p.id = r.dataset_type_ref
+    WHERE r.updated > r.last - :margin AND r.last >= :complete
+    GROUP BY p.name, r.day, r.last
+    """
+)
+_PLAIN_PRODUCTS = text("SELECT name, COALESCE(updated, added) FROM agdc.dataset_type")
+_IS_PLAIN = text("SELECT to_regclass('odc.dataset') IS NULL")
+
 
 @contextmanager
 def index_connection(dc: Datacube) -> Iterator[Connection]:
@@ -62,7 +84,7 @@ def index_connection(dc: Datacube) -> Iterator[Connection]:
 
 
 class IndexVersions:
-    """Versions of the products of an index with the driver ``postgis``.
+    """Versions of the products of an index.
 
     The first look reads a row for each dataset, later ones only what changed since.
     """
@@ -80,9 +102,13 @@ class IndexVersions:
             # Of groups whose last change lies between the two, not all that counts is read; but
             # these have not changed.
             since, complete = self._seen - 2 * MARGIN, self._seen - MARGIN
-        products = {row[0]: row[1] for row in connection.execute(_PRODUCTS)}
+        plain = connection.execute(_IS_PLAIN).scalar()
+        about = connection.execute(_PLAIN_PRODUCTS if plain else _PRODUCTS)
+        products = {row[0]: row[1] for row in about}
         values = {"since": since, "complete": complete, "margin": MARGIN}
-        for name, day, last, count, total in connection.execute(_CHANGES, values):
+        for name, day, last, count, total in connection.execute(
+            _PLAIN_CHANGES if plain else _CHANGES, values
+        ):
             last = last.astimezone(UTC)  # noqa: PLW2901 (the session's zone says nothing)
             group = (last, count, total)
             known = self._groups.setdefault(name, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.ows.extra import require_ows, require_postgis
+from odc_bdc.ows.extra import require_ows, services_driver
 from odc_bdc.ows.inventory import config_of_index
 from odc_bdc.ows.ranges import LayerUpdate, stamps, update_ranges
 from odc_bdc.ows.versions import IndexVersions, index_connection
@@ -40,7 +40,7 @@ class Watch:
     Parameters
     ----------
     dc
-        The open index, with the driver ``postgis``.
+        The open index.
     configure
         Gives the configuration of datacube-ows for the index as it is now; None for that of all it
         has to publish.
@@ -62,7 +62,7 @@ class Watch:
             If the index cannot be reached; the next look begins as if this one had not been.
         """
         require_ows()
-        require_postgis(self.dc.index.environment.index_driver)
+        services_driver(self.dc.index.environment.index_driver)
         with index_connection(self.dc) as connection:
             self._versions.refresh(connection)
             before = frozenset(stamps(connection))

