@@ -110,6 +110,9 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
     that are in the index already are left alone, those that changed are updated; one that is broken
     is reported, the rest go in.
 
+    Items may name files below the SOURCE that is a folder, those of servers none of this machine;
+    ODC_BDC_FILES names other folders, buckets and addresses, separated by commas.
+
     Prints a line of JSON for each item.
 
     \b
@@ -123,7 +126,9 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
     from tqdm import tqdm
 
     from odc_bdc.indexing import find_recipe, index_collection
+    from odc_bdc.indexing.href import FILES_VARIABLE
 
+    options["files"] = os.environ.get(FILES_VARIABLE)
     search, token = _search(options), _token(options.pop("token_as"))
     known = find_recipe(recipe)
     # The postgis driver warns of each dataset that another process was quicker to add.

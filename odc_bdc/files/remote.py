@@ -19,6 +19,7 @@ from odc_bdc.compositing import import_function
 from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError, first_line
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule
 from odc_bdc.files.version import FileVersion
+from odc_bdc.indexing.href import plain_href
 from odc_bdc.indexing.sources.files import access_advice, asked, file_system
 from odc_bdc.indexing.sources.web import Part, Patience, Web, WebError, origin
 
@@ -306,21 +307,6 @@ class _Stream(io.BufferedIOBase):
 def replaced(href: str) -> ReplacedFileError:
     """Say that a file is of another version by now."""
     return ReplacedFileError(f"{plain_href(href)}: was replaced while it was read; try again")
-
-
-def plain_href(href: str) -> str:
-    """Give an address without its query, which may hold a signature.
-
-    Examples
-    --------
-    >>> plain_href("https://example.org/B04.tif?sig=abc"), plain_href("/data/a?b.tif")
-    ('https://example.org/B04.tif', '/data/a?b.tif')
-    """
-    if "://" not in href:
-        return href
-    scheme, _, rest = href.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _merged(places: Iterable[Sequence[int]]) -> list[tuple[int, int]]:

@@ -1,19 +1,251 @@
-"""Hrefs of assets: absolute, in the form that datacube reads, and without secrets."""
+"""Hrefs of files: a type that is parsed once, and which of them a document may name.
+
+What came from outside is text that GDAL would follow anywhere: into files of this machine, into
+files that name other files, to servers that only this machine can reach. So every href becomes an
+`Href` before anything is opened, and `Reach` says whether it may be followed.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import posixpath
 import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
 from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
-from odc_bdc.errors import SceneError
+from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.sources.access import HEADER, PARAMETER
+
+FILES_VARIABLE = "ODC_BDC_FILES"
+"""Environment variable that names the folders, buckets and addresses that files may be read from,
+separated by commas."""
+
+WEB = ("http", "https")
+BUCKETS = ("s3", "gs", "az")
 
 _SECRETS = frozenset({HEADER, PARAMETER, "api_key", "apikey"})
 # An address without query and without anything that could be wrong with it.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\w./~%+:=@,-]+", re.ASCII)
 # GDAL's spellings of addresses; datacube and rasterio take the addresses.
-_VIRTUAL = {"/vsicurl/": "", "/vsis3/": "s3://"}
+_VIRTUAL = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://"}
+# With the underscore that names of GDAL have.
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9_+.-]*):(?P<slashes>/*)(?P<rest>.*)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHOWN = 120
+_NOT_FROM_ELSEWHERE = "is a file of this machine, which no document from elsewhere may name"
+
+
+@dataclass(frozen=True, slots=True)
+class Href:
+    """Where a file lies: on a disk of this machine, on a server or in a bucket.
+
+    Attributes
+    ----------
+    scheme
+        ``file``, ``http``, ``https``, ``s3``, ``gs`` or ``az``.
+    authority
+        Host with its port, or bucket; empty for a disk.
+    path
+        On a disk as its file system has it, absolute; else as the address has it.
+    query
+        Of an address, as it is: signatures hold only so.
+    member
+        Name of the file in an archive, which the rest names; None if it is none.
+
+    Examples
+    --------
+    >>> Href.parse("https://example.org/a/B04.tif?sig=x")
+    Href(scheme='https', authority='example.org', path='/a/B04.tif', query='sig=x', member=None)
+    >>> str(Href.parse("file:///data/a%20b.tif"))
+    '/data/a b.tif'
+    """
+
+    scheme: str
+    authority: str
+    path: str
+    query: str = ""
+    member: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Href:
+        """Read a path, an address, or the name that GDAL has for a file in an archive.
+
+        Raises
+        ------
+        SceneError
+            If it is none of these: GDAL knows many more names, which nobody may use.
+        """
+        if not text.startswith("/") and ":" not in text:
+            text = os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118 (keeps ..)
+        return _parsed(text)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on a disk of this machine, in an archive or not."""
+        return self.scheme == "file"
+
+    @property
+    def host(self) -> str:
+        """Name or number of the server, without port."""
+        return urlsplit(f"//{self.authority}").hostname or "" if self.scheme in WEB else ""
+
+    @property
+    def whole(self) -> str:
+        """Path or address of the file, or of the archive that it is in."""
+        if self.is_local:
+            return self.path
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{self.authority}{self.path}{query}"
+
+    def __str__(self) -> str:
+        """Give what rasterio, and so GDAL, opens it by."""
+        return self.whole if self.member is None else Member(self.whole, self.member).href
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which files may be read.
+
+    Attributes
+    ----------
+    folders
+        Real paths that files on disks must be below; None for any, empty for none.
+    buckets, addresses
+        What files in buckets and on servers must be below; None for any.
+    hosts
+        Servers that may be read though their addresses are private.
+    """
+
+    folders: tuple[str, ...] | None = None
+    buckets: tuple[Href, ...] | None = None
+    addresses: tuple[Href, ...] | None = None
+    hosts: frozenset[str] = frozenset()
+
+    @classmethod
+    def named(cls, text: str | None) -> Self:
+        """Read what the administrator names; of a kind that is not named, all is meant.
+
+        Raises
+        ------
+        InvalidValueError
+            If it cannot be read.
+        """
+        names = [name.strip() for name in (text or "").split(",") if name.strip()]
+        try:
+            hrefs = [Href.parse(name) for name in names]
+        except SceneError as e:
+            raise InvalidValueError(f"{FILES_VARIABLE}: {e}") from e
+        return cls(
+            tuple(os.path.realpath(h.path) for h in hrefs if h.is_local) or None,
+            tuple(h for h in hrefs if h.scheme in BUCKETS) or None,
+            tuple(h for h in hrefs if h.scheme in WEB) or None,
+        )
+
+    def of_sources(self, sources: Iterable[str]) -> Reach:
+        """Give what documents may name that are found by paths and addresses.
+
+        Below folders they may name files, and servers may be private that somebody asks by name.
+        """
+        asked = [href for source in sources if (href := _parsed_or_none(source))]
+        return replace(
+            self,
+            folders=(*(self.folders or ()), *(_folder(h.path) for h in asked if h.is_local)),
+            hosts=self.hosts | {href.host for href in asked if href.host},
+        )
+
+    def of_document(self, document: str) -> Reach:
+        """Give what a document at a path or address may name.
+
+        One that came over the network names nothing on a disk of this machine, and may name its own
+        host; one on a disk names what lies in its folder too.
+
+        Raises
+        ------
+        SceneError
+            If that is no path or address.
+        """
+        mine = Href.parse(document)
+        if not mine.is_local:
+            return replace(self, folders=(), hosts=self.hosts | ({mine.host} - {""}))
+        return replace(self, folders=(*(self.folders or ()), _folder(posixpath.dirname(mine.path))))
+
+    def check(self, href: Href, where: str = "") -> None:
+        """See that a file may be read.
+
+        Raises
+        ------
+        SceneError
+            If not; `where` begins the message.
+        """
+        if reason := self._forbids(href):
+            begin = f"{where}: " if where else ""
+            raise SceneError(f"{begin}{_shown(href.whole)}: {reason}")
+
+    def _forbids(self, href: Href) -> str | None:
+        if href.is_local:
+            return self._forbids_path(href.path)
+        if href.scheme in WEB:
+            return self._forbids_address(href)
+        if self.buckets is None or any(_is_below(href, one) for one in self.buckets):
+            return None
+        return f"is in no bucket that {FILES_VARIABLE} names"
+
+    def _forbids_address(self, href: Href) -> str | None:
+        if is_never_asked(href.host):
+            return "is an address of this network's machinery, which is never asked"
+        if href.host in self.hosts:
+            return None
+        if self.addresses is not None and not any(_is_below(href, a) for a in self.addresses):
+            return f"is below no address that {FILES_VARIABLE} names"
+        if self.addresses is None and is_private(href.host):
+            return f"is a private address; name it in {FILES_VARIABLE} if it may be asked"
+        return None
+
+    def _forbids_path(self, path: str) -> str | None:
+        if self.folders is None:
+            return None
+        if not self.folders:
+            return _NOT_FROM_ELSEWHERE
+        real = os.path.realpath(path)
+        if any(real == one or real.startswith(f"{one.rstrip('/')}/") for one in self.folders):
+            return None
+        return (
+            "lies outside of the folder that was given, or a link leads there; name its folder in "
+            f"{FILES_VARIABLE}, or by `files` in the recipe, if it is meant"
+        )
+
+
+ANYWHERE = Reach()
+"""All files whose hrefs can be read, but for those at private addresses."""
+
+
+def is_private(host: str) -> bool:
+    """Tell if a host is none of the internet, by its number or by what everybody knows of a name.
+
+    Examples
+    --------
+    >>> [is_private(h) for h in ("169.254.169.254", "2852039166", "::1", "LOCALHOST.", "inpe.br")]
+    [True, True, True, True, False]
+    """
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith((".localhost", ".internal")):
+        return True
+    return any(not one.is_global for one in _numbers(host))
+
+
+def is_never_asked(host: str) -> bool:
+    """Tell if a host's number is one of the machinery about this machine, as clouds have it."""
+    return any(
+        one.is_link_local or one.is_multicast or one.is_unspecified or str(one) == "fd00:ec2::254"
+        for one in _numbers(host)
+    )
 
 
 def absolute_href(href: str, base: str) -> str:
@@ -24,7 +256,7 @@ def absolute_href(href: str, base: str) -> str:
     Raises
     ------
     SceneError
-        If the href is no address.
+        If the href is no path or address of a file.
 
     Examples
     --------
@@ -33,20 +265,149 @@ def absolute_href(href: str, base: str) -> str:
     >>> absolute_href("https://example.org/B04.tif?access_token=x", "/data/item.json")
     'https://example.org/B04.tif'
     """
+    found = _absolute(href, base)
+    # To be read by `Href` is what makes it one.
+    Href.parse(found)
+    return found
+
+
+def _absolute(href: str, base: str) -> str:
     for virtual, scheme in _VIRTUAL.items():
         if href.startswith(virtual):
             href = scheme + href.removeprefix(virtual)
-    if href.startswith("file://"):
+    is_remote = "://" in base and not base.startswith("file:")
+    if href[:5].lower() == "file:" and is_remote:
+        raise SceneError(f"{_shown(href)}: {_NOT_FROM_ELSEWHERE}")
+    if href[:5].lower() == "file:":
         # rasterio does not decode such addresses; a path needs no decoding.
-        return unquote(urlsplit(href).path)
+        return Href.parse(href).path
     if "://" in href:
         return href if _PLAIN.fullmatch(href) else _without_secrets(href)
+    if _SCHEME.match(href) or href.lower().startswith("/vsi"):
+        raise _unknown(href)
     if href.startswith("/") and "://" not in base:
         return href
     if base.startswith(("http://", "https://")):
         return _without_secrets(_joined(href, base))
     scheme, found, path = base.rpartition("://")
     return scheme + found + posixpath.normpath(posixpath.join(posixpath.dirname(path), href))
+
+
+def plain_href(href: str) -> str:
+    """Give an address without its query, which may hold a signature.
+
+    Examples
+    --------
+    >>> plain_href("https://example.org/B04.tif?sig=abc"), plain_href("/data/a?b.tif")
+    ('https://example.org/B04.tif', '/data/a?b.tif')
+    """
+    if "://" not in href:
+        return href
+    scheme, _, rest = href.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+# Every band of every scene is parsed for each of its readers.
+@lru_cache(maxsize=16384)
+def _parsed(text: str) -> Href:
+    if _CONTROL.search(text):
+        raise SceneError(f"{_shown(text)}: holds a control character")
+    member = Member.from_href(text)
+    if member is not None:
+        _check_member(member.name, text)
+        return replace(_parsed(member.archive), member=member.name)
+    for virtual, begin in _VIRTUAL.items():
+        if text.startswith(virtual):
+            text = begin + text.removeprefix(virtual)
+    if text.lower().startswith("/vsi"):
+        raise _unknown(text)
+    found = _SCHEME.fullmatch(text)
+    if found is None and text.startswith("/"):
+        return Href("file", "", text)
+    if found is None:
+        raise _unknown(text)
+    return _address(text, found)
+
+
+def _address(text: str, found: re.Match[str]) -> Href:
+    scheme = found["scheme"].lower()
+    if scheme == "file" and len(found["slashes"]) in {1, 3}:
+        return Href("file", "", unquote(urlsplit(f"/{found['rest']}").path))
+    if scheme not in (*WEB, *BUCKETS) or len(found["slashes"]) != 2:
+        raise _unknown(text)
+    rest, _, query = found["rest"].partition("?")
+    authority, slash, path = rest.partition("/")
+    try:
+        parts = urlsplit(f"//{authority}")
+        known = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        known = False
+    if not known or "#" in authority or "\\" in authority:
+        raise SceneError(f"{_shown(text)}: is not an address: it has no host")
+    if scheme in BUCKETS and ".." in unquote(path).split("/"):
+        raise SceneError(f"{_shown(text)}: leads out of its bucket")
+    return Href(scheme, authority, f"{slash}{path}", query)
+
+
+def _parsed_or_none(text: str) -> Href | None:
+    try:
+        return Href.parse(text)
+    except SceneError:
+        return None
+
+
+def _check_member(name: str, text: str) -> None:
+    """See that the name of a member names one, and nothing else to GDAL."""
+    parts = name.split("/")
+    if not name or ".." in parts or name.startswith("/") or name.lower().startswith("vsi"):
+        raise SceneError(f"{_shown(text)}: names no file in an archive")
+
+
+def _unknown(text: str) -> SceneError:
+    known = ", ".join(f"{scheme}://" for scheme in ("file", *WEB, *BUCKETS))
+    return SceneError(f"{_shown(text)}: is no path and no address of a file ({known})")
+
+
+def _shown(text: str) -> str:
+    """Give an href as messages have it: without a query, which may be signed, and not too long."""
+    plain = plain_href(text)
+    plain = plain if plain.isprintable() else ascii(plain)
+    return plain if len(plain) <= _SHOWN else f"{plain[: _SHOWN - 3]}..."
+
+
+def _folder(path: str) -> str:
+    """Give the folder that a source is, or lies in."""
+    real = os.path.realpath(path)
+    return real if Path(real).is_dir() else posixpath.dirname(real)
+
+
+def _is_below(href: Href, place: Href) -> bool:
+    """Tell if an address is below another; one without a port stands for all of its host."""
+    mine, theirs = urlsplit(f"//{href.authority}"), urlsplit(f"//{place.authority}")
+    if href.scheme != place.scheme or mine.hostname != theirs.hostname:
+        return False
+    if theirs.port not in {None, mine.port} or ".." in unquote(href.path).split("/"):
+        return False
+    path = place.path.rstrip("/")
+    return href.path == path or href.path.startswith(f"{path}/")
+
+
+@lru_cache(maxsize=4096)
+def _numbers(host: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
+    """Give the number that a host is written as, in any of the ways that systems take; no look-up.
+
+    An IPv6 number may hold one of IPv4, which is where it leads.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+        number = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
+    except (OSError, ValueError, UnicodeError):
+        return ()
+    if isinstance(number, ipaddress.IPv4Address):
+        return (number,)
+    held = (number.ipv4_mapped, number.sixtofour, (number.teredo or (None, None))[1])
+    return (number, *(one for one in held if one is not None))
 
 
 def _joined(href: str, base: str) -> str:

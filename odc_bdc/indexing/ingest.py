@@ -16,6 +16,7 @@ from odc_bdc.errors import InvalidValueError
 from odc_bdc.indexing.conversion import Conversion, ItemKey, key_guess
 from odc_bdc.indexing.coverage import Coverage
 from odc_bdc.indexing.folders import folder_items
+from odc_bdc.indexing.href import ANYWHERE, Href, Reach
 from odc_bdc.indexing.index import BATCH, IndexReport, Record, index_items
 from odc_bdc.indexing.items import Verify, item_document
 from odc_bdc.indexing.normalise import belongs_to, item_identity, normalise_item
@@ -46,12 +47,14 @@ def index_collection(
     verify: Verify = "auto",
     token: AccessToken | None = None,
     resume: Path | None = None,
+    files: str | None = None,
     batch: int = BATCH,
     report: Callable[[Record], None] = lambda _: None,
 ) -> IndexReport:
     """Index the items of one collection from its sources.
 
-    Items that are of another product, by what the recipe says, are passed over.
+    Items that are of another product, by what the recipe says, are passed over. Items on disks may
+    name files in the folders that are given as sources, those of servers none on disks.
 
     Parameters
     ----------
@@ -67,6 +70,9 @@ def index_collection(
         Sent to the hosts of the sources.
     resume
         File that says how far an interrupted run came.
+    files
+        Other folders, buckets and addresses that files may lie below, separated by commas, beside
+        those of the recipe.
     out, dry_run, batch, report
         As in `index_items`.
     archive_missing
@@ -89,11 +95,12 @@ def index_collection(
     coverage = _coverage(recipe, places, wanted) if archive_missing else None
     product: dict[str, Any] = find_product(dc, recipe.product).definition
     state = Resume(resume) if resume is not None and not dry_run else None
+    reach = Reach.named(",".join((files or "", *recipe.files))).of_sources(places)
     items = _Wanted(_items(recipe, places, wanted, token, state), recipe)
     result = index_items(
         dc,
         items,
-        recipe_conversion(recipe, product, verify),
+        recipe_conversion(recipe, product, verify, reach),
         out=out,
         dry_run=dry_run,
         archive_missing=coverage,
@@ -200,9 +207,18 @@ def _reach(place: str) -> str:
 
 
 def recipe_conversion(
-    recipe: IngestRecipe, product: Mapping[str, Any], verify: Verify = "auto"
+    recipe: IngestRecipe,
+    product: Mapping[str, Any],
+    verify: Verify = "auto",
+    reach: Reach = ANYWHERE,
 ) -> Conversion:
-    """Bind a recipe and its product's document to the conversion of items."""
+    """Bind a recipe and its product's document to the conversion of items.
+
+    Parameters
+    ----------
+    reach
+        What items may name; see `Reach.of_document`.
+    """
 
     def identify(found: FoundItem) -> ItemKey:
         identity = item_identity(found.document or {}, recipe, href=found.source)
@@ -210,9 +226,14 @@ def recipe_conversion(
 
     def document(found: FoundItem, location: Path | None) -> dict[str, Any]:
         item = normalise_item(found.document or {}, recipe, href=found.href)
+        allowed = reach.of_document(found.href)
+        for name, file in item.files.items():
+            allowed.check(Href.parse(file.path), f"item {item.id}: {name}")
         return item_document(item, recipe, product, location=location, verify=verify)
 
-    told = json.dumps([asdict(recipe), product], sort_keys=True, default=_told)
+    # No document follows from what may be named.
+    made_from = {key: value for key, value in asdict(recipe).items() if key != "files"}
+    told = json.dumps([made_from, product], sort_keys=True, default=_told)
     version = hashlib.sha256(told.encode()).hexdigest()
     return Conversion(
         recipe.product,

@@ -143,6 +143,8 @@ class IngestRecipe:
         Item property that identifies a scene; None for the item's id.
     quirks
         Functions that put items right, in order.
+    files
+        Folders, buckets and addresses that items may name files below, beside where they lie.
     """
 
     name: str
@@ -159,6 +161,7 @@ class IngestRecipe:
     tile_property: str = "bdc:tiles"
     id_property: str | None = None
     quirks: tuple[Quirk, ...] = ()
+    files: tuple[str, ...] = ()
 
     @property
     def assets(self) -> dict[str, str]:
@@ -251,6 +254,7 @@ def _parse(doc: Any, name: str, faults: Faults) -> IngestRecipe:
         tile_property=doc.get("tile_property", "bdc:tiles"),
         id_property=doc.get("id"),
         quirks=_quirks(doc.get("quirks", ()), faults),
+        files=tuple(doc.get("files", ())),
     )
     _check_measurements(recipe, faults)
     faults.check()

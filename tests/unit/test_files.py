@@ -38,7 +38,8 @@ def server(tmp_path):
 
 
 def files(access=None, environ=None):
-    return SceneFiles(Access.from_dict(access or {}), environ or {}, QUICK)
+    allowed = {"ODC_BDC_FILES": "http://127.0.0.1"}
+    return SceneFiles(Access.from_dict(access or {}), allowed | (environ or {}), QUICK)
 
 
 def read(href, *places, using=None):
