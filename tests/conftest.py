@@ -14,7 +14,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 # Servers of tests are on loopback, which is private: no document may name it unless this says so.
-os.environ["ODC_BDC_FILES"] = "http://127.0.0.1,http://localhost"
+os.environ["ODC_BDC_HOSTS"] = "127.0.0.0/8,localhost"
 
 
 def pytest_addoption(parser):

@@ -111,7 +111,7 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
     is reported, the rest go in.
 
     Items may name files below the SOURCE that is a folder, those of servers none of this machine;
-    ODC_BDC_FILES names other folders, buckets and addresses, separated by commas.
+    ODC_BDC_FILES names other folders, and buckets, separated by commas.
 
     Prints a line of JSON for each item.
 
@@ -127,8 +127,10 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
 
     from odc_bdc.indexing import find_recipe, index_collection
     from odc_bdc.indexing.href import FILES_VARIABLE
+    from odc_bdc.indexing.sources.hosts import HOSTS_VARIABLE
 
     options["files"] = os.environ.get(FILES_VARIABLE)
+    options["hosts"] = os.environ.get(HOSTS_VARIABLE, "").split(",")
     search, token = _search(options), _token(options.pop("token_as"))
     known = find_recipe(recipe)
     # The postgis driver warns of each dataset that another process was quicker to add.

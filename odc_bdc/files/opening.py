@@ -25,8 +25,10 @@ from odc_bdc.files.remote import (
     replaced,
 )
 from odc_bdc.files.version import FileVersion
-from odc_bdc.indexing.href import FILES_VARIABLE, Href, Reach, plain_href
+from odc_bdc.indexing.href import FILES_VARIABLE, Href, Reach
 from odc_bdc.indexing.raster import open_raster
+from odc_bdc.indexing.sources.access import plain_href
+from odc_bdc.indexing.sources.hosts import HOSTS_VARIABLE
 from odc_bdc.indexing.sources.web import Patience
 
 _ASKED = ("http", "https", "s3")
@@ -58,7 +60,8 @@ class SceneFiles:
     Raises
     ------
     InvalidValueError
-        If ``ODC_BDC_FILES`` cannot be read, which in `environ` says what may be read at all.
+        If ``ODC_BDC_FILES`` or ``ODC_BDC_HOSTS`` cannot be read, which in `environ` say what may be
+        read at all.
     """
 
     def __init__(
@@ -69,7 +72,8 @@ class SceneFiles:
     ) -> None:
         environ = environ or {}
         self._servers = Servers(access or Access(), environ, patience)
-        self._reach = Reach.named(environ.get(FILES_VARIABLE))
+        hosts = environ.get(HOSTS_VARIABLE, "").split(",")
+        self._reach = Reach.named(environ.get(FILES_VARIABLE), hosts)
 
     @staticmethod
     def is_local(href: str) -> bool:

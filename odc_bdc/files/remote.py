@@ -19,7 +19,7 @@ from odc_bdc.compositing import import_function
 from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError, first_line
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule
 from odc_bdc.files.version import FileVersion
-from odc_bdc.indexing.href import plain_href
+from odc_bdc.indexing.sources.access import plain_href
 from odc_bdc.indexing.sources.files import access_advice, asked, file_system
 from odc_bdc.indexing.sources.web import Part, Patience, Web, WebError, origin
 

@@ -7,13 +7,11 @@ files that name other files, to servers that only this machine can reach. So eve
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import posixpath
 import re
-import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -21,11 +19,12 @@ from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlun
 
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing.archive import Member
-from odc_bdc.indexing.sources.access import HEADER, PARAMETER
+from odc_bdc.indexing.sources.access import HEADER, PARAMETER, plain_href
+from odc_bdc.indexing.sources.hosts import Hosts, RefusedError
 
 FILES_VARIABLE = "ODC_BDC_FILES"
-"""Environment variable that names the folders, buckets and addresses that files may be read from,
-separated by commas."""
+"""Environment variable that names the folders and buckets that files are read from, separated by
+commas; of a kind of which it names none, all are."""
 
 WEB = ("http", "https")
 BUCKETS = ("s3", "gs", "az")
@@ -92,11 +91,6 @@ class Href:
         return self.scheme == "file"
 
     @property
-    def host(self) -> str:
-        """Name or number of the server, without port."""
-        return urlsplit(f"//{self.authority}").hostname or "" if self.scheme in WEB else ""
-
-    @property
     def whole(self) -> str:
         """Path or address of the file, or of the archive that it is in."""
         if self.is_local:
@@ -117,54 +111,59 @@ class Reach:
     ----------
     folders
         Real paths that files on disks must be below; None for any, empty for none.
-    buckets, addresses
-        What files in buckets and on servers must be below; None for any.
+    buckets
+        What files in buckets must be below; None for any.
     hosts
-        Servers that may be read though their addresses are private.
+        Which servers may be asked; by default all at public addresses.
     """
 
     folders: tuple[str, ...] | None = None
     buckets: tuple[Href, ...] | None = None
-    addresses: tuple[Href, ...] | None = None
-    hosts: frozenset[str] = frozenset()
+    hosts: Hosts = field(default_factory=Hosts)
 
     @classmethod
-    def named(cls, text: str | None) -> Self:
-        """Read what the administrator names; of a kind that is not named, all is meant.
+    def named(cls, files: str | None, hosts: Iterable[str] = ()) -> Self:
+        """Read what the administrator names: folders and buckets as `FILES_VARIABLE`, and hosts.
 
         Raises
         ------
         InvalidValueError
             If it cannot be read.
         """
-        names = [name.strip() for name in (text or "").split(",") if name.strip()]
+        names = [name.strip() for name in (files or "").split(",") if name.strip()]
         try:
             hrefs = [Href.parse(name) for name in names]
         except SceneError as e:
             raise InvalidValueError(f"{FILES_VARIABLE}: {e}") from e
+        if web := [str(h) for h in hrefs if h.scheme in WEB]:
+            raise InvalidValueError(
+                f"{FILES_VARIABLE}: {web[0]}: names folders and buckets; for hosts see "
+                f"ODC_BDC_HOSTS"
+            )
         return cls(
             tuple(os.path.realpath(h.path) for h in hrefs if h.is_local) or None,
-            tuple(h for h in hrefs if h.scheme in BUCKETS) or None,
-            tuple(h for h in hrefs if h.scheme in WEB) or None,
+            tuple(h for h in hrefs if not h.is_local) or None,
+            Hosts.of(hosts, only=False),
         )
 
-    def of_sources(self, sources: Iterable[str]) -> Reach:
+    def of_sources(self, sources: Iterable[str], hosts: Iterable[str] = ()) -> Reach:
         """Give what documents may name that are found by paths and addresses.
 
         Below folders they may name files, and servers may be private that somebody asks by name.
         """
         asked = [href for source in sources if (href := _parsed_or_none(source))]
+        web = [href.whole for href in asked if href.scheme in WEB]
         return replace(
             self,
             folders=(*(self.folders or ()), *(_folder(h.path) for h in asked if h.is_local)),
-            hosts=self.hosts | {href.host for href in asked if href.host},
+            hosts=Hosts.of([*web, *hosts], only=False),
         )
 
     def of_document(self, document: str) -> Reach:
         """Give what a document at a path or address may name.
 
-        One that came over the network names nothing on a disk of this machine, and may name its own
-        host; one on a disk names what lies in its folder too.
+        One that came over the network names nothing on a disk of this machine; one on a disk names
+        what lies in its folder too.
 
         Raises
         ------
@@ -173,7 +172,7 @@ class Reach:
         """
         mine = Href.parse(document)
         if not mine.is_local:
-            return replace(self, folders=(), hosts=self.hosts | ({mine.host} - {""}))
+            return replace(self, folders=())
         return replace(self, folders=(*(self.folders or ()), _folder(posixpath.dirname(mine.path))))
 
     def check(self, href: Href, where: str = "") -> None:
@@ -198,14 +197,17 @@ class Reach:
         return f"is in no bucket that {FILES_VARIABLE} names"
 
     def _forbids_address(self, href: Href) -> str | None:
-        if is_never_asked(href.host):
-            return "is an address of this network's machinery, which is never asked"
-        if href.host in self.hosts:
-            return None
-        if self.addresses is not None and not any(_is_below(href, a) for a in self.addresses):
-            return f"is below no address that {FILES_VARIABLE} names"
-        if self.addresses is None and is_private(href.host):
-            return f"is a private address; name it in {FILES_VARIABLE} if it may be asked"
+        try:
+            self.hosts.check(href.whole)
+            if href.member is not None:
+                # GDAL looks into archives by itself, and does not see where a name leads.
+                parts = urlsplit(href.whole)
+                port = parts.port or (443 if href.scheme == "https" else 80)
+                self.hosts.addresses(parts.hostname or "", port)
+        except RefusedError as e:
+            return str(e)
+        except OSError as e:
+            return f"its host is not known: {e}"
         return None
 
     def _forbids_path(self, path: str) -> str | None:
@@ -224,28 +226,6 @@ class Reach:
 
 ANYWHERE = Reach()
 """All files whose hrefs can be read, but for those at private addresses."""
-
-
-def is_private(host: str) -> bool:
-    """Tell if a host is none of the internet, by its number or by what everybody knows of a name.
-
-    Examples
-    --------
-    >>> [is_private(h) for h in ("169.254.169.254", "2852039166", "::1", "LOCALHOST.", "inpe.br")]
-    [True, True, True, True, False]
-    """
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith((".localhost", ".internal")):
-        return True
-    return any(not one.is_global for one in _numbers(host))
-
-
-def is_never_asked(host: str) -> bool:
-    """Tell if a host's number is one of the machinery about this machine, as clouds have it."""
-    return any(
-        one.is_link_local or one.is_multicast or one.is_unspecified or str(one) == "fd00:ec2::254"
-        for one in _numbers(host)
-    )
 
 
 def absolute_href(href: str, base: str) -> str:
@@ -291,21 +271,6 @@ def _absolute(href: str, base: str) -> str:
         return _without_secrets(_joined(href, base))
     scheme, found, path = base.rpartition("://")
     return scheme + found + posixpath.normpath(posixpath.join(posixpath.dirname(path), href))
-
-
-def plain_href(href: str) -> str:
-    """Give an address without its query, which may hold a signature.
-
-    Examples
-    --------
-    >>> plain_href("https://example.org/B04.tif?sig=abc"), plain_href("/data/a?b.tif")
-    ('https://example.org/B04.tif', '/data/a?b.tif')
-    """
-    if "://" not in href:
-        return href
-    scheme, _, rest = href.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 # Every band of every scene is parsed for each of its readers.
@@ -383,31 +348,10 @@ def _folder(path: str) -> str:
 
 
 def _is_below(href: Href, place: Href) -> bool:
-    """Tell if an address is below another; one without a port stands for all of its host."""
-    mine, theirs = urlsplit(f"//{href.authority}"), urlsplit(f"//{place.authority}")
-    if href.scheme != place.scheme or mine.hostname != theirs.hostname:
-        return False
-    if theirs.port not in {None, mine.port} or ".." in unquote(href.path).split("/"):
+    if (href.scheme, href.authority) != (place.scheme, place.authority):
         return False
     path = place.path.rstrip("/")
     return href.path == path or href.path.startswith(f"{path}/")
-
-
-@lru_cache(maxsize=4096)
-def _numbers(host: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
-    """Give the number that a host is written as, in any of the ways that systems take; no look-up.
-
-    An IPv6 number may hold one of IPv4, which is where it leads.
-    """
-    try:
-        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
-        number = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
-    except (OSError, ValueError, UnicodeError):
-        return ()
-    if isinstance(number, ipaddress.IPv4Address):
-        return (number,)
-    held = (number.ipv4_mapped, number.sixtofour, (number.teredo or (None, None))[1])
-    return (number, *(one for one in held if one is not None))
 
 
 def _joined(href: str, base: str) -> str:

@@ -49,6 +49,7 @@ def index_collection(
     resume: Path | None = None,
     files: str | None = None,
     batch: int = BATCH,
+    hosts: Iterable[str] = (),
     report: Callable[[Record], None] = lambda _: None,
 ) -> IndexReport:
     """Index the items of one collection from its sources.
@@ -71,8 +72,10 @@ def index_collection(
     resume
         File that says how far an interrupted run came.
     files
-        Other folders, buckets and addresses that files may lie below, separated by commas, beside
-        those of the recipe.
+        Other folders that files may lie in, and the buckets, separated by commas, beside those of
+        the recipe.
+    hosts
+        Hosts, networks and buckets that the items may lead to, beside those of the sources.
     out, dry_run, batch, report
         As in `index_items`.
     archive_missing
@@ -95,7 +98,7 @@ def index_collection(
     coverage = _coverage(recipe, places, wanted) if archive_missing else None
     product: dict[str, Any] = find_product(dc, recipe.product).definition
     state = Resume(resume) if resume is not None and not dry_run else None
-    reach = Reach.named(",".join((files or "", *recipe.files))).of_sources(places)
+    reach = Reach.named(",".join((files or "", *recipe.files))).of_sources(places, hosts)
     items = _Wanted(_items(recipe, places, wanted, token, state), recipe)
     result = index_items(
         dc,
@@ -136,11 +139,12 @@ class _Wanted:
 
     def _is_wanted(self, found: FoundItem) -> bool:
         # Without conditions an item need not be looked into, which would parse it.
-        return (
-            not self._recipe.conditions
-            or found.document is None
-            or belongs_to(found.document, self._recipe)
-        )
+        if not self._recipe.conditions or found.document is None:
+            return True
+        try:
+            return belongs_to(found.document, self._recipe)
+        except Exception:  # noqa: BLE001 (one that is broken may be one; then it is said why not)
+            return True
 
 
 def _items(

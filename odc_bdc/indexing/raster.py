@@ -25,7 +25,8 @@ from odc_bdc.errors import SceneError, first_line
 from odc_bdc.grid import BBox
 from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.crs import crs_name
-from odc_bdc.indexing.href import Href, plain_href
+from odc_bdc.indexing.href import Href
+from odc_bdc.indexing.sources.access import plain_href
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -144,7 +144,8 @@ class IngestRecipe:
     quirks
         Functions that put items right, in order.
     files
-        Folders, buckets and addresses that items may name files below, beside where they lie.
+        Folders that items may name files in beside their own, and buckets; if it names some, others
+        are left out.
     """
 
     name: str

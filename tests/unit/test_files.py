@@ -38,8 +38,8 @@ def server(tmp_path):
 
 
 def files(access=None, environ=None):
-    allowed = {"ODC_BDC_FILES": "http://127.0.0.1"}
-    return SceneFiles(Access.from_dict(access or {}), allowed | (environ or {}), QUICK)
+    environ = {"ODC_BDC_HOSTS": "127.0.0.0/8", **(environ or {})}
+    return SceneFiles(Access.from_dict(access or {}), environ, QUICK)
 
 
 def read(href, *places, using=None):

@@ -129,3 +129,18 @@ class Discretion(logging.Filter):
             without = _PARAMETER.sub("", text)
             text = _DANGLING.sub("", without) if without != text else text
         return _QUERY.sub("", text) if self._queries else text
+
+
+def plain_href(href: str) -> str:
+    """Give an address without its query, which may hold a signature.
+
+    Examples
+    --------
+    >>> plain_href("https://example.org/B04.tif?sig=abc"), plain_href("/data/a?b.tif")
+    ('https://example.org/B04.tif', '/data/a?b.tif')
+    """
+    if "://" not in href:
+        return href
+    scheme, _, rest = href.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -28,7 +28,7 @@ def kind_of(document: Any) -> Kind | None:
     if isinstance(document.get("features"), list):
         return "items"
     # Before STAC 1.0 catalogs and collections had no type.
-    if kind in {"Catalog", "Collection"} or ("stac_version" in document and "links" in document):
+    if kind in ("Catalog", "Collection") or ("stac_version" in document and "links" in document):
         return "catalog"
     return None
 
