@@ -78,8 +78,7 @@ def read_document(path: Path) -> tuple[Any, Faults]:
     try:
         text = _text(Path(path))
         composed = yaml.compose(text, Loader=yaml.SafeLoader)
-        if reason := excess(composed, _nodes_in):
-            raise InvalidValueError(f"{path}: {reason}")
+        _check(excess(composed, _nodes_in), path)
         positions = list(_positions(composed, ()))
         doc = yaml.safe_load(text)
     except RecursionError as e:
@@ -101,9 +100,13 @@ def read_document(path: Path) -> tuple[Any, Faults]:
     return doc, faults
 
 
-def excess(
-    root: Any, parts: Callable[[Any], Iterable[Any]] = lambda value: _values_in(value)
-) -> str | None:
+def _values_in(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def excess(root: Any, parts: Callable[[Any], Iterable[Any]] = _values_in) -> str | None:
     """Say what of a document is too much; None if nothing is.
 
     Some lines with aliases of aliases stand for more values than any memory holds.
@@ -137,20 +140,18 @@ def check_against_schema(doc: Any, package: str, schema: str, faults: Faults) ->
             faults.add(path, message)
 
 
+def _check(reason: str | None, path: Path) -> None:
+    if reason:
+        raise InvalidValueError(f"{path}: cannot be read as YAML: it {reason}")
+
+
 def _text(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise InvalidValueError(f"{path}: cannot be read: it is no file")
+    # A pipe or a device may have no end.
+    _check("is no file" if path.exists() and not path.is_file() else None, path)
     with path.open("rb") as file:
         found = file.read(MOST_BYTES + 1)
-    if len(found) > MOST_BYTES:
-        raise InvalidValueError(f"{path}: cannot be read: it is longer than {MOST_BYTES >> 20} MB")
+    _check(f"is longer than {MOST_BYTES >> 20} MB" if len(found) > MOST_BYTES else None, path)
     return found.decode("utf-8")
-
-
-def _values_in(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, list | tuple) else ()
 
 
 def _nodes_in(node: yaml.Node | None) -> Iterable[Any]:

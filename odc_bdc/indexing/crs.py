@@ -13,7 +13,6 @@ from odc.geo.crs import CRS
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.grid import BDC_CRS, normalise_crs
 
-
 # PROJ would open them, wherever they lie.
 _FILES = re.compile(r"(?:init|grids|catalog|file)\s*=\s*@?[^\s\"]*/", re.IGNORECASE)
 

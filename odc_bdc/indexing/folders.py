@@ -155,7 +155,7 @@ def _beside(root: Path, item_id: str) -> dict[str, Any]:
             with path.open("rb") as file:
                 text = file.read(MOST_BYTES + 1)
             if len(text) > MOST_BYTES:
-                raise SceneError(f"{path}: is longer than {MOST_BYTES >> 20} MB")
+                raise ValueError(f"it is longer than {MOST_BYTES >> 20} MB")  # noqa: TRY301
             return read(text.decode("utf-8"))
         except FileNotFoundError:
             continue

@@ -509,10 +509,10 @@ def _text(properties: Mapping[str, Any], key: str, where: str) -> str | None:
 
 def _check_text(text: str, where: str) -> None:
     """See that a text can be stored and shown: no control character, no half of a UTF-16 pair."""
-    if _CONTROL.search(text):
-        raise SceneError(f"{where}: {shown(text)} holds a control character")
-    if not (text.isascii() or _is_unicode(text)):
-        raise SceneError(f"{where}: {shown(text)} holds a character that no database stores")
+    if _CONTROL.search(text) or not (text.isascii() or _is_unicode(text)):
+        raise SceneError(
+            f"{where}: {shown(text)} holds a control character, or one that no database stores"
+        )
 
 
 def _is_unicode(text: str) -> bool:

@@ -228,7 +228,7 @@ ATTACKS = (
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_dataset_names_what_nobody_may_see(services, record_property, name):
-    """A dataset that was added to the index names what nobody may see; a coverage of it is asked."""
+    """A dataset of the index names what nobody may see, and a coverage of it is asked for."""
     server, days, _, tried = services
     before = len(tried)
     shown = set()
