@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ _MAGIC = {
     "JP2OpenJPEG": ("JPEG 2000", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
 }
 _HEAD = 12
+_BESIDE, _NOTHING = "GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"
 _JPEG_2000 = (".jp2", ".j2k")
 _CHUNK = 1 << 20
 
@@ -130,7 +131,6 @@ def open_raster(
     rasterio.errors.RasterioError
         If GDAL cannot open it.
     """
-    driver = raster_driver(href)
     if head is None and href.is_local and href.member is None:
         head = read_head(href.path)
     if head is not None:
@@ -138,24 +138,33 @@ def open_raster(
     how: dict[str, Any] = {} if overview is None else {"overview_level": overview}
     if opener is not None:
         how["opener"] = opener
-    # Nothing that lies beside a file is looked at: it would be believed more than the file.
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-        src = rasterio.open(name or str(href), driver=driver, sharing=False, **how)
+    with _looking_at_nothing_else():
+        src = rasterio.open(name or str(href), driver=[*raster_drivers(href)], sharing=False, **how)
     check_names_no_file(src, href)
     return src
 
 
-def raster_driver(href: Href) -> str:
-    """Give the driver of GDAL that a file is for, by its name."""
+def _looking_at_nothing_else() -> AbstractContextManager[Any]:
+    """Let GDAL pass over what lies beside a file: it would believe that more than the file."""
+    known = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    # To set it anew for each file would take as long as to read a block.
+    if known.get(_BESIDE) == _NOTHING:
+        return nullcontext()
+    return rasterio.Env(**{_BESIDE: _NOTHING})
+
+
+def raster_drivers(href: Href) -> tuple[str, ...]:
+    """Give the drivers of GDAL that a file is for: one that is called so may be JPEG 2000."""
     called = (href.member or href.path).lower()
-    return "JP2OpenJPEG" if called.endswith(_JPEG_2000) else "GTiff"
+    return DRIVERS if called.endswith(_JPEG_2000) else DRIVERS[:1]
 
 
 def check_head(head: bytes, href: Href) -> None:
     """See that a file begins as files of its kind do; `SceneError` if not."""
-    kind, begins = _MAGIC[raster_driver(href)]
-    if not head.startswith(begins):
-        raise SceneError(f"{plain_href(href.whole)}: cannot be read as a raster: it is no {kind}")
+    kinds = [_MAGIC[driver] for driver in raster_drivers(href)]
+    if not any(head.startswith(begins) for _, begins in kinds):
+        named = " and no ".join(name for name, _ in kinds)
+        raise SceneError(f"{plain_href(href.whole)}: cannot be read as a raster: it is no {named}")
 
 
 def read_head(path: str) -> bytes:
