@@ -81,7 +81,7 @@ class Href:
         SceneError
             If it is none of these: GDAL knows many more names, which nobody may use.
         """
-        if not text.startswith("/") and ":" not in text:
+        if not text.startswith(("/", "<")) and ":" not in text:
             text = os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118 (keeps ..)
         return _parsed(text)
 
@@ -173,7 +173,9 @@ class Reach:
         mine = Href.parse(document)
         if not mine.is_local:
             return replace(self, folders=())
-        return replace(self, folders=(*(self.folders or ()), _folder(posixpath.dirname(mine.path))))
+        if self.folders is None:
+            return self
+        return replace(self, folders=(*self.folders, _folder(posixpath.dirname(mine.path))))
 
     def check(self, href: Href, where: str = "") -> None:
         """See that a file may be read.

@@ -148,7 +148,7 @@ def _looking_at_nothing_else() -> AbstractContextManager[Any]:
     """Let GDAL pass over what lies beside a file: it would believe that more than the file."""
     known = rasterio.env.getenv() if rasterio.env.hasenv() else {}
     # To set it anew for each file would take as long as to read a block.
-    if known.get(_BESIDE) == _NOTHING:
+    if known.get(_BESIDE, os.environ.get(_BESIDE)) == _NOTHING:
         return nullcontext()
     return rasterio.Env(**{_BESIDE: _NOTHING})
 
