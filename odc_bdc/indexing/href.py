@@ -199,25 +199,16 @@ class Reach:
         return f"is in no bucket that {FILES_VARIABLE} names"
 
     def _forbids_address(self, href: Href) -> str | None:
-        try:
-            self.hosts.check(href.whole)
-            if href.member is not None:
-                # GDAL looks into archives by itself, and does not see where a name leads.
-                parts = urlsplit(href.whole)
-                port = parts.port or (443 if href.scheme == "https" else 80)
-                self.hosts.addresses(parts.hostname or "", port)
-        except RefusedError as e:
-            return str(e)
-        except OSError as e:
-            return f"its host is not known: {e}"
-        return None
+        # GDAL looks into archives by itself, and does not see where the name of a host leads.
+        looks_up = href.member is not None
+        return _unasked(self.hosts, f"{href.scheme}://{href.authority}/", looks_up=looks_up)
 
     def _forbids_path(self, path: str) -> str | None:
         if self.folders is None:
             return None
         if not self.folders:
             return _NOT_FROM_ELSEWHERE
-        real = os.path.realpath(path)
+        real = _real(path)
         if any(real == one or real.startswith(f"{one.rstrip('/')}/") for one in self.folders):
             return None
         return (
@@ -343,6 +334,34 @@ def _shown(text: str) -> str:
     return plain if len(plain) <= _SHOWN else f"{plain[: _SHOWN - 3]}..."
 
 
+# The files of a scene are of one host, and of one folder.
+@lru_cache(maxsize=256)
+def _unasked(hosts: Hosts, server: str, *, looks_up: bool) -> str | None:
+    """Say why a server is not asked."""
+    try:
+        hosts.check(server)
+        if looks_up:
+            parts = urlsplit(server)
+            hosts.addresses(parts.hostname or "", parts.port or (443 if server[4] == "s" else 80))
+    except RefusedError as e:
+        return str(e)
+    except OSError as e:
+        return f"its host is not known: {e}"
+    return None
+
+
+_real_folder = lru_cache(maxsize=4096)(os.path.realpath)
+
+
+def _real(path: str) -> str:
+    folder, name = posixpath.split(path)
+    if name in {"", ".", ".."} or Path(path).is_symlink():
+        return os.path.realpath(path)
+    return posixpath.join(_real_folder(folder), name)
+
+
+# The items of a file are all of one.
+@lru_cache(maxsize=256)
 def _folder(path: str) -> str:
     """Give the folder that a source is, or lies in."""
     real = os.path.realpath(path)
