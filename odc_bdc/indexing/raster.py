@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,13 +133,12 @@ def open_raster(
     """
     if head is None and href.is_local and href.member is None:
         head = read_head(href.path)
-    if head is not None:
-        check_head(head, href)
+    drivers = raster_drivers(href) if head is None else _drivers_by_head(head, href)
     how: dict[str, Any] = {} if overview is None else {"overview_level": overview}
     if opener is not None:
         how["opener"] = opener
     with _looking_at_nothing_else():
-        src = rasterio.open(name or str(href), driver=[*raster_drivers(href)], sharing=False, **how)
+        src = _opened_by(drivers, name or str(href), how)
     check_names_no_file(src, href)
     return src
 
@@ -156,15 +155,28 @@ def _looking_at_nothing_else() -> AbstractContextManager[Any]:
 def raster_drivers(href: Href) -> tuple[str, ...]:
     """Give the drivers of GDAL that a file is for: one that is called so may be JPEG 2000."""
     called = (href.member or href.path).lower()
-    return DRIVERS if called.endswith(_JPEG_2000) else DRIVERS[:1]
+    return DRIVERS[::-1] if called.endswith(_JPEG_2000) else DRIVERS[:1]
 
 
-def check_head(head: bytes, href: Href) -> None:
-    """See that a file begins as files of its kind do; `SceneError` if not."""
-    kinds = [_MAGIC[driver] for driver in raster_drivers(href)]
-    if not any(head.startswith(begins) for _, begins in kinds):
-        named = " and no ".join(name for name, _ in kinds)
-        raise SceneError(f"{plain_href(href.whole)}: cannot be read as a raster: it is no {named}")
+def _drivers_by_head(head: bytes, href: Href) -> tuple[str, ...]:
+    """Give the driver for how a file begins; `SceneError` if it is none of its kind."""
+    known = raster_drivers(href)
+    for driver in known:
+        if head.startswith(_MAGIC[driver][1]):
+            return (driver,)
+    named = " and no ".join(_MAGIC[driver][0] for driver in known)
+    raise SceneError(f"{plain_href(href.whole)}: cannot be read as a raster: it is no {named}")
+
+
+def _opened_by(drivers: Sequence[str], name: str, how: Mapping[str, Any]) -> Any:
+    """Open a file with the first driver that can; rasterio takes one only."""
+    for driver in drivers:
+        try:
+            return rasterio.open(name, driver=driver, sharing=False, **how)
+        except RasterioError:
+            if driver == drivers[-1]:
+                raise
+    raise AssertionError
 
 
 def read_head(path: str) -> bytes:
