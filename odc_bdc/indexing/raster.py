@@ -149,7 +149,8 @@ def _looking_at_nothing_else() -> AbstractContextManager[Any]:
     # To set it anew for each file would take as long as to read a block.
     if known.get(_BESIDE, os.environ.get(_BESIDE)) == _NOTHING:
         return nullcontext()
-    return rasterio.Env(**{_BESIDE: _NOTHING})
+    env: AbstractContextManager[Any] = rasterio.Env(**{_BESIDE: _NOTHING})
+    return env
 
 
 def raster_drivers(href: Href) -> tuple[str, ...]:
