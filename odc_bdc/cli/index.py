@@ -140,7 +140,9 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
             say(record.to_json())
             bar.update()
 
-        report = index_collection(dc, known, sources, search, token=token, report=tell, **options)
+        report = index_collection(
+            dc, known, sources, search, token=token, report=tell, hosts=_hosts(), **options
+        )
     _summarise(report, dry_run=options["dry_run"])
     if report.failed:
         sys.exit(1)
@@ -184,6 +186,12 @@ def _token(sent_as: str) -> AccessToken | None:
 
     given = os.environ.get(TOKEN_VARIABLE)
     return AccessToken(given, "query" if sent_as == "query" else "header") if given else None
+
+
+def _hosts() -> list[str]:
+    from odc_bdc.indexing.sources import HOSTS_VARIABLE
+
+    return [host for host in os.environ.get(HOSTS_VARIABLE, "").split(",") if host.strip()]
 
 
 def _parsed(text: str, option: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ bytes of both.
 
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule, read_access
 from odc_bdc.files.opening import OpenDataset, OpenFile, SceneFile, SceneFiles, scene_files
-from odc_bdc.files.remote import plain_href
 from odc_bdc.files.version import LOCAL_INTERVAL, FileVersion, Versions
+from odc_bdc.indexing.sources.access import plain_href
 
 __all__ = [
     "ACCESS_VARIABLE",

@@ -25,11 +25,11 @@ from odc_bdc.files.remote import (
     RemoteFile,
     RemoteOpener,
     Servers,
-    plain_href,
     replaced,
 )
 from odc_bdc.files.version import FileVersion
 from odc_bdc.indexing.archive import Member
+from odc_bdc.indexing.sources.access import plain_href
 from odc_bdc.indexing.sources.web import Patience
 
 _REMOTE = ("http://", "https://", "s3://")

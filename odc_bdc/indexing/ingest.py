@@ -47,6 +47,7 @@ def index_collection(
     token: AccessToken | None = None,
     resume: Path | None = None,
     batch: int = BATCH,
+    hosts: Iterable[str] = (),
     report: Callable[[Record], None] = lambda _: None,
 ) -> IndexReport:
     """Index the items of one collection from its sources.
@@ -69,6 +70,8 @@ def index_collection(
         File that says how far an interrupted run came.
     out, dry_run, batch, report
         As in `index_items`.
+    hosts
+        Hosts, networks and buckets that the items may lead to, beside those of the recipe.
     archive_missing
         Archive the datasets whose items are gone, as far as sources and search reach.
 
@@ -89,6 +92,7 @@ def index_collection(
     coverage = _coverage(recipe, places, wanted) if archive_missing else None
     product: dict[str, Any] = find_product(dc, recipe.product).definition
     state = Resume(resume) if resume is not None and not dry_run else None
+    recipe = replace(recipe, hosts=(*recipe.hosts, *hosts))
     items = _Wanted(_items(recipe, places, wanted, token, state), recipe)
     result = index_items(
         dc,
@@ -152,8 +156,15 @@ def _items(
         return scenes
     if folders and resume:
         raise InvalidValueError("--resume keeps the place in a search: leave out folders of scenes")
+    own = recipe.source.href if recipe.source else None
     found = find_items(
-        stac, collection=recipe.collection, search=search, token=token, resume=resume
+        stac,
+        collection=recipe.collection,
+        search=search,
+        token=token,
+        resume=resume,
+        hosts=[*recipe.hosts, *([own] if own and "://" in own else [])],
+        limits=recipe.limits,
     )
     return chain(scenes, found)
 
@@ -212,7 +223,9 @@ def recipe_conversion(
         item = normalise_item(found.document or {}, recipe, href=found.href)
         return item_document(item, recipe, product, location=location, verify=verify)
 
-    told = json.dumps([asdict(recipe), product], sort_keys=True, default=_told)
+    # What may be asked, and how much is read, makes no other document.
+    meant = {k: v for k, v in asdict(recipe).items() if k not in {"hosts", "limits"}}
+    told = json.dumps([meant, product], sort_keys=True, default=_told)
     version = hashlib.sha256(told.encode()).hexdigest()
     return Conversion(
         recipe.product,
