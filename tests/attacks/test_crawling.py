@@ -414,7 +414,7 @@ def test_pixels_are_elsewhere(address, connections, record_property):
     with StacServer([]) as server:
         server.redirects = {"/a.tif": f"{address}a.tif?sig={SECRET}"}
         named = {"ODC_BDC_HOSTS": server.host}
-        with pytest.raises(OdcBdcError, match="not followed|not asked") as led:
+        with pytest.raises(OdcBdcError, match=r"not followed|not asked") as led:
             pixels(f"{server.host}/a.tif", environ=named)
         assert_only(connections, server)
     assert SECRET not in str(led.value)
