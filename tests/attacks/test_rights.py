@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
-from small_index import fill_index
+from datacube.index.hl import Doc2Dataset
+from small_index import fill_index, write_dataset
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from odc_bdc import database
+from odc_bdc.building.partial import remove_partial
+from odc_bdc.building.pruning import Kind, Leftover, find_leftovers, remove_leftover
+from odc_bdc.building.storage import Bucket, Disk
 from odc_bdc.cli import main
+from odc_bdc.cube import find_cube
 from odc_bdc.database.index import TABLES, session
+from odc_bdc.errors import SceneError
+from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 from odc_bdc.ows import start_server, update_ranges
 
+CUBE = find_cube("CB4_64_16D_STK_v1")
 SCHEMAS = {"postgis": "odc", "postgres": "agdc"}
 
 CHANGES = {
@@ -93,8 +101,8 @@ def test_service_reads_the_index(index):
     """No attack: a service opens the index, and sees what there is, also what comes later."""
     service = database.as_service(index, "read")
     with database.open_datacube(service) as dc:
-        assert list(dc.index.products.get_all()) == []
-        assert list(dc.index.datasets.search()) == []
+        dc.index.products.get_by_name(CUBE.name)
+        assert dc.index.datasets.count(archived=None) >= 0
     assert database.can_write(index)
     assert not database.can_write(service)
     assert database.can_write(database.as_service(index, "ranges"))
@@ -171,3 +179,126 @@ def test_served_by_a_role_that_reads(tmp_path, record_property):
                 connection.execute(text("UPDATE ows.layer_ranges SET meta = '{}'"))
             assert {u.action for u in update_ranges(dc)} == {"failed"}
     record_property("answer", "it serves, its role can only read")
+
+
+# What is deleted
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Give the root of cubes, and beside it what is not to go."""
+    root, victim = tmp_path / "cubes", tmp_path / "victim"
+    for folder in (root, victim / "sub"):
+        folder.mkdir(parents=True)
+    (victim / "sub" / "thesis.txt").write_text("years of work")
+    return root, victim
+
+
+def link_of(root, victim):
+    (root / "CUBE").symlink_to(victim)
+    return "CUBE/sub"
+
+
+WAYS = {
+    "a link": link_of,
+    "..": lambda _, victim: f"CUBE/../../{victim.name}",
+    "the root": lambda *_: "CUBE/..",
+    "an absolute path": lambda _, victim: str(victim),
+    "nothing": lambda *_: "",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("doing", ["remove", "withdraw"])
+def test_delete_leaves_the_store(way, doing, places, tmp_path, record_property):
+    """What is to be deleted leads out of the root of the cubes."""
+    root, victim = places
+    path = WAYS[way](root, victim)
+    (root / "CUBE").mkdir(exist_ok=True)
+    (tmp_path / "aside").mkdir()
+    disk, aside = Disk(root), {"aside": tmp_path / "aside", "first": ""}
+    with pytest.raises(SceneError, match="stays as it is") as told:
+        disk.remove(path) if doing == "remove" else disk.withdraw(path, **aside)
+    assert (victim / "sub" / "thesis.txt").is_file()
+    assert root.is_dir()
+    record_property("answer", str(told.value).partition(": ")[2].replace(str(tmp_path), ""))
+
+
+@pytest.mark.parametrize("path", ["../other", "a/../../other", "", "."])
+def test_delete_leaves_the_prefix_of_a_bucket(path, record_property):
+    """What is to be deleted leads out of the prefix in a bucket; nobody is asked."""
+    with pytest.raises(SceneError, match="stays") as told:
+        Bucket("s3://nobody.invalid/cubes").remove(path)
+    assert Bucket("s3://b/cubes").relative("s3://b/cubes/../other/x.yaml") is None
+    record_property("answer", str(told.value))
+
+
+def test_folder_of_builders_is_a_link(places):
+    """The folder of what killed builders left, or one in it, is a link to something else."""
+    root, victim = places
+    (victim / "thing.1@elsewhere").mkdir()
+    os.utime(victim / "thing.1@elsewhere", (0, 0))
+    (root / ".partial").symlink_to(victim)
+    remove_partial(root)
+    assert (victim / "thing.1@elsewhere").is_dir()
+    (root / ".partial").unlink()
+    (root / ".partial").mkdir()
+    (root / ".partial" / "thing.1@elsewhere").symlink_to(victim)
+    remove_partial(root)
+    one = Leftover(Kind.PARTIAL, "", None, str(victim), 0, "")
+    with pytest.raises(SceneError, match="stays"):
+        remove_leftover(None, root, one)
+    assert (victim / "sub" / "thesis.txt").is_file()
+
+
+@pytest.mark.parametrize("way", ["..", "a link"])
+def test_prune_follows_a_document_out_of_the_store(index, way, places, record_property):
+    """An archived dataset, or a folder that nobody knows, whose document lies elsewhere."""
+    root, victim = places
+    product = CUBE.to_product()
+    with database.open_datacube(index) as dc:
+        if dc.index.products.get_by_name(CUBE.name) is None:
+            dc.index.products.add_document(product)
+        geobox = CUBE.geobox("007004")
+        days = {"..": "2020-01-01", "a link": "2020-01-17"}
+        path, document = write_dataset(
+            product, "007004", geobox, (f"{days[way]}T00:00:00Z",) * 2, victim
+        )
+        metadata = path.with_name(f"x{DOCUMENT_SUFFIX}")
+        metadata.write_text(json.dumps(document))
+        os.utime(metadata, (0, 0))
+        (root / "x").mkdir()
+        if way == "..":
+            uri = f"{root.as_uri()}/x/../../victim/{path.parent.name}/{metadata.name}"
+            dataset, problem = Doc2Dataset(dc.index, skip_lineage=True, eo3=True)(document, uri)
+            assert dataset is not None, problem
+            dc.index.datasets.add(dataset, with_lineage=False)
+            dc.index.datasets.archive([dataset.id])
+        else:
+            (root / CUBE.name).symlink_to(victim)
+        now = datetime.now(UTC) + timedelta(days=9)
+        found = find_leftovers(dc, [CUBE.name], root, now=now, older_than=timedelta(0))
+        assert [one for one in found if not one.kept] == []
+        for one in found:
+            with pytest.raises(SceneError):
+                remove_leftover(dc, root, one)
+        if way == "..":
+            assert dc.index.datasets.get(dataset.id) is not None
+    assert metadata.is_file()
+    record_property("answer", "; ".join(str(one.kept) for one in found) or "it is left alone")
+
+
+def test_cluster_of_a_home_is_a_link(tmp_path, record_property):
+    """The private database of a home is a link to a folder that only looks like one."""
+    home, victim = tmp_path / "home", tmp_path / "victim"
+    (victim / "pg").mkdir(parents=True)
+    home.mkdir()
+    (victim / "home").write_text(f"{home}\n")
+    (victim / "thesis.txt").write_text("years of work")
+    mark = {"driver": "postgis", "embedded": False, "password": "x"}
+    (victim / "pg" / "odc_bdc.json").write_text(json.dumps(mark))
+    (home / "pg").symlink_to(victim / "pg")
+    with pytest.raises(database.DatabaseError, match="is not deleted") as told:
+        database.delete(home)
+    assert (victim / "thesis.txt").is_file()
+    record_property("answer", str(told.value).replace(str(tmp_path), ""))
