@@ -25,10 +25,13 @@ from odc_bdc.indexing.sources.hosts import HOSTS_VARIABLE, Hosts
 from odc_bdc.indexing.sources.web import Limits, Part, Patience, Web, WebError, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PATIENCE = Patience(tries=3, pause=0.5, longest=10.0, timeout=20.0)
 """With servers of pixels, for which somebody is waiting."""
+
+FILES_VARIABLE = "ODC_BDC_FILES"
+"""Environment variable with folders, buckets and addresses that files may be read from."""
 
 _DOWN = 10.0
 """Seconds for which a server that did not answer is not asked again."""
@@ -79,7 +82,7 @@ class Servers:
         self._patience, self._clock = patience, clock
         self._own = _State()
         # Files may lie on any server of the internet, and on those of this network that are named.
-        self._hosts = Hosts.of(environ.get(HOSTS_VARIABLE, "").split(","), only=False)
+        self._hosts = Hosts.of(_named_hosts(environ), only=False)
 
     def version(self, href: str) -> FileVersion:
         """Give the version of a file, by the shortest part of it.
@@ -308,6 +311,14 @@ class _Stream(io.BufferedIOBase):
         found = self._opener.read(self._at, wanted)
         self._at += len(found)
         return found
+
+
+def _named_hosts(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give the hosts that whoever runs this has named; where files may lie is said of them too."""
+    yield from environ.get(HOSTS_VARIABLE, "").split(",")
+    for place in environ.get(FILES_VARIABLE, "").split(","):
+        if place.strip().startswith(("http://", "https://")):
+            yield place
 
 
 def is_bucket(href: str) -> bool:

@@ -12,15 +12,23 @@ from urllib.parse import urlsplit
 
 import shapely.geometry
 
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.conversion import Conversion, ItemKey, key_guess
 from odc_bdc.indexing.coverage import Coverage
 from odc_bdc.indexing.folders import folder_items
 from odc_bdc.indexing.index import BATCH, IndexReport, Record, index_items
 from odc_bdc.indexing.items import Verify, item_document
-from odc_bdc.indexing.normalise import belongs_to, item_identity, normalise_item
+from odc_bdc.indexing.normalise import (
+    NormalisedItem,
+    belongs_to,
+    item_identity,
+    normalise_item,
+)
 from odc_bdc.indexing.products import find_product
-from odc_bdc.indexing.sources import AccessToken, Resume, Search, find_items
+from odc_bdc.indexing.sources import AccessToken, Hosts, Resume, Search, find_items
+from odc_bdc.indexing.sources.access import plain_href
+from odc_bdc.indexing.sources.hosts import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -92,12 +100,13 @@ def index_collection(
     coverage = _coverage(recipe, places, wanted) if archive_missing else None
     product: dict[str, Any] = find_product(dc, recipe.product).definition
     state = Resume(resume) if resume is not None and not dry_run else None
+    conversion = recipe_conversion(recipe, product, verify, _files_at(recipe, places, hosts))
     recipe = replace(recipe, hosts=(*recipe.hosts, *hosts))
     items = _Wanted(_items(recipe, places, wanted, token, state), recipe)
     result = index_items(
         dc,
         items,
-        recipe_conversion(recipe, product, verify),
+        conversion,
         out=out,
         dry_run=dry_run,
         archive_missing=coverage,
@@ -210,10 +219,32 @@ def _reach(place: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{where}".rstrip("/")
 
 
+def _files_at(recipe: IngestRecipe, places: Iterable[str], hosts: Iterable[str]) -> Hosts | None:
+    """Give where files may lie; None for anywhere, if the recipe does not say."""
+    if not recipe.hosts:
+        return None
+    return Hosts.of([*recipe.hosts, *hosts, *(place for place in places if "://" in place)])
+
+
+def _check_files(item: NormalisedItem, hosts: Hosts) -> None:
+    for href in {file.href for file in item.files.values()}:
+        member = Member.from_href(href)
+        try:
+            hosts.check(member.archive if member else href)
+        except RefusedError as e:
+            raise SceneError(f"{plain_href(href)}: {e}") from e
+
+
 def recipe_conversion(
-    recipe: IngestRecipe, product: Mapping[str, Any], verify: Verify = "auto"
+    recipe: IngestRecipe,
+    product: Mapping[str, Any],
+    verify: Verify = "auto",
+    hosts: Hosts | None = None,
 ) -> Conversion:
-    """Bind a recipe and its product's document to the conversion of items."""
+    """Bind a recipe and its product's document to the conversion of items.
+
+    Items with files at other hosts are refused; None takes all.
+    """
 
     def identify(found: FoundItem) -> ItemKey:
         identity = item_identity(found.document or {}, recipe, href=found.source)
@@ -221,6 +252,8 @@ def recipe_conversion(
 
     def document(found: FoundItem, location: Path | None) -> dict[str, Any]:
         item = normalise_item(found.document or {}, recipe, href=found.href)
+        if hosts is not None:
+            _check_files(item, hosts)
         return item_document(item, recipe, product, location=location, verify=verify)
 
     # What may be asked, and how much is read, makes no other document.
