@@ -18,7 +18,7 @@ os.environ["ODC_BDC_HOSTS"] = "127.0.0.0/8,localhost"
 
 
 def pytest_addoption(parser):
-    """Add what `make fuzz`, `make attack`, and who renews pictures of the documentation, asks for."""
+    """Add what `make fuzz`, `make attack` and who renews pictures of documentation asks for."""
     parser.addoption("--fuzz", type=int, default=300, help="requests that the fuzzer makes")
     parser.addoption("--fuzz-seed", type=int, default=1, help="which requests the fuzzer makes")
     parser.addoption("--attack-table", action="store_true", help="print how each attack ended")

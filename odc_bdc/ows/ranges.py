@@ -67,8 +67,8 @@ def update_ranges(dc: Datacube, config: Mapping[str, Any] | None = None) -> list
     Parameters
     ----------
     dc
-        The open index, whose database user may write to the schema ``ows`` (role ``odc_manage``;
-        the first time ``odc_admin``).
+        The open index, whose database user may write the table of ranges (see
+        `odc_bdc.database.make_roles`); the first time one who may make its schema.
     config
         Configuration of datacube-ows for this index; if not given, that of all it has to publish.
 
@@ -270,11 +270,24 @@ def _update_layer(
     try:
         fingerprint = _fingerprint(dc, layer, config)  # before: what comes meanwhile is stale
         with redirect_stdout(StringIO()):
-            parsed.layers[name].ows_index().create_range_entry(parsed.layers[name], {})
+            _create_range_entry(parsed.layers[name])
         written = _complete(dc, parsed.layers[name], fingerprint)
     except Exception as e:  # noqa: BLE001 (datacube-ows raises all kinds; the other layers go on)
         return LayerUpdate(name, "failed", first_line(e))
     return LayerUpdate(name, "updated") if written else LayerUpdate(name, "failed", "no extent")
+
+
+def _create_range_entry(layer: Any) -> None:
+    """Write the row of a layer.
+
+    The method of datacube-ows's index first wants the role ``odc_manage``, which may change all of
+    the index; who keeps ranges up to date may write their table only.
+    """
+    from datacube_ows.index.postgis.product_ranges import (  # noqa: PLC0415 (an extra)
+        create_range_entry,
+    )
+
+    create_range_entry(layer, {})
 
 
 def _complete(dc: Datacube, layer: Any, fingerprint: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -213,3 +214,26 @@ def test_folder_without_stac_becomes_datasets(dc, tmp_path):
     for name, wanted in pixels.items():
         np.testing.assert_array_equal(loaded[name].values[0], wanted)
     assert index_collection(dc, recipe, [tmp_path]).unchanged == 1
+
+
+def test_links_and_files_lie_at_hosts_that_are_named(clean, items):
+    """A dry run follows no link elsewhere either; where a recipe has hosts, files lie there."""
+    elsewhere = json.loads(json.dumps(items))
+    for item in elsewhere:
+        for asset in item["assets"].values():
+            asset["href"] = f"https://assets.example/{Path(asset['href']).name}"
+    with StacServer(elsewhere) as server:
+        server.most = 1
+        server.next_link = lambda *_: {"rel": "next", "href": "http://10.0.0.1/"}
+        told = index_collection(clean, RECIPE, [server.url], dry_run=True, verify="none")
+        assert (told.added, len(told.failed)) == (1, 1)
+        assert "10.0.0.1 is not asked" in told.failed[0].reason
+        server.next_link = None
+        server.most = 10_000
+        strict = replace(RECIPE, hosts=("other.example",))
+        told = index_collection(clean, strict, [server.url], dry_run=True, verify="none")
+        assert (told.added, len(told.failed)) == (0, len(items))
+        assert "assets.example is not asked" in told.failed[0].reason
+        strict = replace(RECIPE, hosts=("assets.example",))
+        told = index_collection(clean, strict, [server.url], dry_run=True, verify="none")
+        assert (told.added, told.failed) == (len(items), [])

@@ -24,7 +24,7 @@ from odc_bdc.errors import InvalidValueError, ReplacedFileError, UnreadableScene
 from odc_bdc.files import Access, OpenDataset, SceneFiles, Versions
 from odc_bdc.files import remote as remote_files
 from odc_bdc.files.remote import replaced
-from odc_bdc.indexing.sources import Patience
+from odc_bdc.indexing.sources import HOSTS_VARIABLE, Patience
 from odc_bdc.live.image import LiveImage
 from odc_bdc.live.recipe import parse_recipe, recipe_document, recipe_text
 
@@ -39,7 +39,10 @@ def impatient(monkeypatch):
 
     quick = Patience(tries=2, pause=0.001, longest=0.1, timeout=2)
     opening.scene_files.cache_clear()
-    monkeypatch.setattr(opening.SceneFiles.__init__, "__defaults__", (None, None, quick))
+    monkeypatch.setattr(
+        opening.SceneFiles.__init__, "__defaults__", (None, {HOSTS_VARIABLE: "127.0.0.0/8"}, quick)
+    )
+    monkeypatch.setenv(HOSTS_VARIABLE, "127.0.0.0/8")
     yield
     opening.scene_files.cache_clear()
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError
 from odc_bdc.files import Access, AccessRule, SceneFiles, Versions, plain_href, read_access
 from odc_bdc.files.remote import _merged
-from odc_bdc.indexing.sources import Patience
+from odc_bdc.indexing.sources import HOSTS_VARIABLE, Patience
 
 QUICK = Patience(tries=3, pause=0.001, longest=0.5, timeout=0.3)
 SECRET = "s3cr3t-t0ken"  # noqa: S105 (of the test's own server)
@@ -38,7 +38,7 @@ def server(tmp_path):
 
 
 def files(access=None, environ=None):
-    environ = {"ODC_BDC_HOSTS": "127.0.0.0/8", **(environ or {})}
+    environ = {HOSTS_VARIABLE: "127.0.0.0/8", **(environ or {})}
     return SceneFiles(Access.from_dict(access or {}), environ, QUICK)
 
 
