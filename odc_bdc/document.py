@@ -7,7 +7,7 @@ fault, so they say what is allowed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -20,6 +20,15 @@ from odc_bdc.errors import InvalidValueError, did_you_mean
 
 if TYPE_CHECKING:
     import jsonschema
+
+MOST_BYTES = 8 << 20
+"""Bytes of a document that are read."""
+
+MOST_VALUES = 100_000
+"""Values that a document holds; what an alias stands for counts wherever it stands."""
+
+DEEPEST = 64
+"""Lists and mappings in each other."""
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and positions that lead to a value in a document."""
@@ -64,15 +73,20 @@ def read_document(path: Path) -> tuple[Any, Faults]:
     Raises
     ------
     InvalidValueError
-        If the file cannot be read as YAML, or a key stands twice in one mapping.
+        If the file cannot be read as YAML, is too large, or a key stands twice in one mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        positions = list(_positions(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+        text = _text(Path(path))
+        composed = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check(excess(composed, _nodes_in), path)
+        positions = list(_positions(composed, ()))
         doc = yaml.safe_load(text)
     except RecursionError as e:
-        raise InvalidValueError(f"{path}: cannot be read as YAML: an alias holds itself") from e
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise InvalidValueError(f"{path}: cannot be read as YAML: it is nested too deeply") from e
+    except InvalidValueError:
+        raise
+    # ValueError: of dates and numbers that cannot be.
+    except (OSError, ValueError, yaml.YAMLError) as e:
         raise InvalidValueError(f"{path}: cannot be read as YAML: {_one_line(e)}") from e
     faults = Faults(str(path))
     lines: dict[KeyPath, int] = {}
@@ -84,6 +98,29 @@ def read_document(path: Path) -> tuple[Any, Faults]:
     faults.check()
     faults.lines = lines
     return doc, faults
+
+
+def _values_in(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def excess(root: Any, parts: Callable[[Any], Iterable[Any]] = _values_in) -> str | None:
+    """Say what of a document is too much; None if nothing is.
+
+    Some lines with aliases of aliases stand for more values than any memory holds.
+    """
+    todo, count = [(root, 0)], 0
+    while todo:
+        value, depth = todo.pop()
+        count += 1
+        if depth > DEEPEST:
+            return f"is nested more than {DEEPEST} deep, or an alias holds itself"
+        if count > MOST_VALUES:
+            return f"holds more than {MOST_VALUES} values; are aliases in it made of aliases?"
+        todo.extend((part, depth + 1) for part in parts(value))
+    return None
 
 
 def check_against_schema(doc: Any, package: str, schema: str, faults: Faults) -> None:
@@ -103,10 +140,31 @@ def check_against_schema(doc: Any, package: str, schema: str, faults: Faults) ->
             faults.add(path, message)
 
 
+def _check(reason: str | None, path: Path) -> None:
+    if reason:
+        raise InvalidValueError(f"{path}: cannot be read as YAML: it {reason}")
+
+
+def _text(path: Path) -> str:
+    # A pipe or a device may have no end.
+    _check("is no file" if path.exists() and not path.is_file() else None, path)
+    with path.open("rb") as file:
+        found = file.read(MOST_BYTES + 1)
+    _check(f"is longer than {MOST_BYTES >> 20} MB" if len(found) > MOST_BYTES else None, path)
+    return found.decode("utf-8")
+
+
+def _nodes_in(node: yaml.Node | None) -> Iterable[Any]:
+    if isinstance(node, yaml.MappingNode):
+        return (part for pair in node.value for part in pair)
+    return node.value if isinstance(node, yaml.SequenceNode) else ()
+
+
 def _positions(node: yaml.Node | None, at: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            here = (*at, key.value)
+            # What is no text can be no key, which is said when it is read.
+            here = (*at, str(key.value))
             yield here, key.start_mark.line + 1
             yield from _positions(value, here)
     elif isinstance(node, yaml.SequenceNode):

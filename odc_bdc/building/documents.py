@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pystac
-import rasterio
 import shapely.geometry
 from odc.geo.geom import box
 from pystac.extensions.eo import Band
@@ -17,7 +16,8 @@ from odc_bdc import __version__
 from odc_bdc.building.checksums import FileDigest
 from odc_bdc.compositing import COMPOSITE_VERSION
 from odc_bdc.grid import epsg_code
-from odc_bdc.indexing.raster import is_local
+from odc_bdc.indexing.href import Href
+from odc_bdc.indexing.raster import is_local, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class WrittenFile:
     @classmethod
     def of_band(cls, path: Path, digest: FileDigest) -> WrittenFile:
         """Note a raster file with the shape of its blocks."""
-        with rasterio.open(path) as src:
+        with open_raster(Href.parse(str(path))) as src:
             return cls(path.name, digest, src.block_shapes[0])
 
     def to_stac(self) -> dict[str, Any]:

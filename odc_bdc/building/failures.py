@@ -70,7 +70,10 @@ def note_failure(
 
 def forget_failure(root: Path, task_id: uuid.UUID) -> None:
     """Remove the record of a task, if there is one."""
-    failure_path(root, task_id).unlink(missing_ok=True)
+    path = failure_path(root, task_id)
+    # Links lead to what is not ours.
+    if path.parent.resolve() == root.resolve() / path.parent.name:
+        path.unlink(missing_ok=True)
 
 
 def failures(root: Path) -> list[FailureRecord]:

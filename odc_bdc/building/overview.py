@@ -36,8 +36,9 @@ from odc_bdc.indexing import (
     write_document,
 )
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.indexing.href import Href
 from odc_bdc.indexing.known import known_images
-from odc_bdc.indexing.raster import local_path
+from odc_bdc.indexing.raster import local_path, open_raster
 from odc_bdc.naming import period_folder
 
 if TYPE_CHECKING:
@@ -199,14 +200,14 @@ def _paint(
 
 def _every(path: str, step: int, at: tuple[int, int], shape: tuple[int, int]) -> npt.NDArray[Any]:
     """Read every n-th row and column of a file, from a row and column on."""
-    with rasterio.open(path) as src:
+    href = Href.parse(path)
+    with open_raster(href) as src:
         level, f = _level(src, step, at)
         dtype = src.dtypes[0]
-    options = {} if level is None else {"overview_level": level}
     row, column, step = at[0] // f, at[1] // f, step // f
     out = np.empty(shape, dtype)
     at_once = max(1, _MOST_ROWS // step)
-    with rasterio.open(path, **options) as src:
+    with open_raster(href, overview=level) as src:
         for i in range(0, shape[0], at_once):
             part = out[i : i + at_once]
             high, wide = ((n - 1) * step + 1 for n in part.shape)

@@ -47,7 +47,7 @@ def left_over(root: Path) -> list[Path]:
     A builder on this machine is looked for. One on another is dead if it has given no sign for a
     quarter of an hour.
     """
-    folders = [path for path in _partial_root(root).glob("*.*") if path.is_dir()]
+    folders = [path for path in _partial_root(root).glob("*.*") if is_partial(root, path)]
     if not folders:
         return []
     try:
@@ -55,6 +55,16 @@ def left_over(root: Path) -> list[Path]:
     except OSError:  # a folder that we may not write to is not ours to tidy
         return []
     return [folder for folder in folders if not _is_at_work(folder, now)]
+
+
+def is_partial(root: Path, folder: Path) -> bool:
+    """Tell whether a folder is one in which a builder works, and no link to something else."""
+    real = folder.resolve()
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and real.parent == root.resolve() / _partial_root(root).name
+    )
 
 
 def remove_partial(root: Path) -> None:

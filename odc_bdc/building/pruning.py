@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from odc_bdc.building.failures import failure_path, failures, forget_failure
 from odc_bdc.building.layout import HOLDER
 from odc_bdc.building.overview import is_of_overview
-from odc_bdc.building.partial import left_over, partial_folder
+from odc_bdc.building.partial import is_partial, left_over, partial_folder
 from odc_bdc.building.storage import Disk, StoredFile
 from odc_bdc.building.store import LIVE_FOLDER, ImageStore
 from odc_bdc.errors import InvalidValueError, SceneError
@@ -173,6 +173,8 @@ def remove_leftover(dc: Datacube, root: Path | ImageStore, one: Leftover) -> Non
 def _remove_partial(store: ImageStore, place: str) -> None:
     """Remove what a builder left that was killed, unless another goes on with it."""
     if "://" not in place:
+        if not is_partial(store.work, Path(place)):
+            raise SceneError(f"{place}: stays, as it is no folder of a builder in {store.work}")
         shutil.rmtree(place)
         return
     folder = _folder_at(store, place)
@@ -294,6 +296,8 @@ class _Search:
         place = self.store.storage.place(folder) if files else None
         others = any(_is_document(f.path) and f.path != document for f in files)
         kept = "its folder holds other datasets too" if others or not folder else None
+        if folder and not self.store.storage.holds(folder):
+            kept = "it lies elsewhere: a link, or .., leads out of the root"
         return Leftover(kind, self.product, dataset_id, place, _size(files), reason, kept)
 
     def _uploads(self, files: Iterable[StoredFile], known: Collection[str]) -> Iterator[Leftover]:

@@ -56,6 +56,9 @@ class Storage(Protocol):
     def relative(self, uri: str) -> str | None:
         """Give the path of a file by its address; None if it does not lie below the root."""
 
+    def holds(self, path: str) -> bool:
+        """Tell whether a file or folder really lies below the root, wherever links lead."""
+
     def exists(self, path: str) -> bool:
         """Tell whether there is such a file, or a folder that holds any."""
 
@@ -141,9 +144,16 @@ class Disk:
         path, root = local_path(uri), self.root.resolve()
         if path is None:
             return None
+        if ".." in path.parts:  # which may lead anywhere
+            path = path.resolve()
         if not path.is_relative_to(root):  # then perhaps by the name that a link leads to
             path = path.parent.resolve() / path.name
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+
+    def holds(self, path: str) -> bool:
+        """Tell whether a file or folder really lies below the root, wherever links lead."""
+        real = (self.root / path).resolve()
+        return real.is_relative_to(self.root.resolve()) and real != self.root.resolve()
 
     def exists(self, path: str) -> bool:
         """Tell whether there is such a file or folder."""
@@ -205,6 +215,7 @@ class Disk:
     def withdraw(self, folder: str, aside: Path, *, first: str) -> Callable[[], None]:
         """Rename a folder: all of it is invisible at once. What is aside must be on this disk."""
         del first
+        self._check(folder)
         there, hidden = self.root / folder, aside / "withdrawn"
 
         def bring_back() -> None:
@@ -216,6 +227,8 @@ class Disk:
     def remove(self, folder: str, *, last: str = "") -> None:
         """Remove a folder and all below it, if there is one."""
         del last
+
+        self._check(folder)
 
         def remove() -> None:
             with suppress(FileNotFoundError):
@@ -235,6 +248,12 @@ class Disk:
                     inside = path.relative_to(self.root).as_posix()
                     found.append(StoredFile(inside, known.st_size, changed))
         return sorted(found, key=lambda file: file.path)
+
+    def _check(self, path: str) -> None:
+        """See that what is to go lies below the root; what a link leads to is not ours."""
+        if not self.holds(path):
+            reason = f"a link, or .., leads out of {self.root.resolve()}"
+            raise SceneError(f"{self.root / path}: stays as it is: {reason}")
 
     def _written(self, path: str, write: Callable[[], _T], *, doing: str = "written") -> _T:
         try:
@@ -263,7 +282,12 @@ class Bucket:
     def relative(self, uri: str) -> str | None:
         """Give the path of an object by its address; None if it does not lie below the root."""
         start = self.root + "/"
-        return uri.removeprefix(start) if uri.startswith(start) else None
+        path = uri.removeprefix(start)
+        return path if uri.startswith(start) and self.holds(path) else None
+
+    def holds(self, path: str) -> bool:
+        """Tell whether an object lies below the root: some programs take .. for a folder above."""
+        return bool(path) and not {".", ".."} & set(path.split("/"))
 
     def exists(self, path: str) -> bool:
         """Tell whether there is such an object, or any below such a prefix."""
@@ -320,6 +344,8 @@ class Bucket:
 
     def remove(self, folder: str, *, last: str = "") -> None:
         """Remove all objects below a prefix, if there are any; that of a name after all others."""
+        if not self.holds(folder):
+            raise SceneError(f"{self.uri(folder)}: stays, as it does not lie below {self.root}")
         paths = [file.path for file in self.files(folder)]
         self._remove([path for path in paths if path != f"{folder}/{last}"])
         self._remove([path for path in paths if path == f"{folder}/{last}"])

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from odc_bdc.database import IndexStatus
 
 
+_ROLES = {
+    "read": "can only read; for `odc-bdc ows serve --watch 0`, workers and notebooks",
+    "ranges": "also writes the ranges of layers; for `odc-bdc ows watch` and `odc-bdc ows update`",
+}
+
+
 def examples(*lines: str) -> str:
     """Return the lines as an epilog that click does not wrap."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
@@ -101,6 +107,34 @@ def down(home: Path, *, delete: bool) -> None:
     else:
         done = database.shut_down(home)
         click.echo("stopped" if done else f"no private database of {home} was running")
+
+
+@db.command(
+    epilog=examples(
+        "odc-bdc ows update && odc-bdc db roles",
+        "odc-bdc db roles --new-passwords",
+    )
+)
+@home_option
+@click.option("--new-passwords", is_flag=True, help="Also for roles that are there already.")
+def roles(home: Path, *, new_passwords: bool) -> None:
+    """Make the roles that services need: one reads, one also writes the ranges of layers.
+
+    Prints how programs connect as each. Run it as who may make roles, and again when `odc-bdc ows
+    update` has made the tables of ranges.
+    """
+    from odc_bdc import database
+
+    index = database.find_index(home, environ=os.environ)
+    for role in database.make_roles(index, renew=new_passwords):
+        click.echo(f"{role.name}: {_ROLES[role.kind]}")
+        if role.url is None:
+            click.echo("  keeps its password; --new-passwords gives it another")
+            continue
+        from dataclasses import replace
+
+        for name, value in database.environment_of(replace(index, url=role.url)).items():
+            click.echo(f"  export {name}={value}")
 
 
 @db.command(

@@ -211,6 +211,7 @@ def _publish(
     begun: float,
 ) -> None:
     from odc_bdc.cli.contact_sheet import write_contact_sheet
+    from odc_bdc.database import as_service
     from odc_bdc.ows import find_faults, start_server, update_ranges
 
     with _step("layers") as say:
@@ -221,7 +222,8 @@ def _publish(
         raise OdcBdcError("; ".join(map(str, faults)))
     host, port = address
     home = picture.parent
-    with start_server(index, host=host, port=port, log=home / "ows.log") as server:
+    reader = as_service(index, "read")
+    with start_server(reader, host=host, port=port, log=home / "ows.log") as server:
         _check(server.url, dc, cubes)
         with _step("picture") as say:
             if not _is_newer(picture, home / "cubes"):

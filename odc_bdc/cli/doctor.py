@@ -218,6 +218,23 @@ def _database(home: Path) -> Iterator[Check]:
     found = database.status(home, environ=os.environ)
     yield _server(needed=not found.reachable)
     yield _index(found)
+    if found.initialised:
+        yield _rights(home)
+
+
+def _rights(home: Path) -> Check:
+    """Check that services can only read; those of a private index have a role for it."""
+    from odc_bdc import database
+
+    index = database.find_index(home, environ=os.environ)
+    if index.private:
+        return Check("rights of services", True, "they have roles of their own")
+    writes = database.can_write(index)
+    detail = "this user can change the index; the services of others must not" if writes else ""
+    return Check(
+        "rights of services", not writes, detail or "this user can only read", "odc-bdc db roles",
+        needed=False,
+    )  # fmt: skip
 
 
 def _demo_database(home: Path, *, embedded: bool) -> Check:

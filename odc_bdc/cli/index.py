@@ -110,6 +110,9 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
     that are in the index already are left alone, those that changed are updated; one that is broken
     is reported, the rest go in.
 
+    Items may name files below the SOURCE that is a folder, those of servers none of this machine;
+    ODC_BDC_FILES names other folders, and buckets, separated by commas.
+
     Prints a line of JSON for each item.
 
     \b
@@ -123,7 +126,9 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
     from tqdm import tqdm
 
     from odc_bdc.indexing import find_recipe, index_collection
+    from odc_bdc.indexing.href import FILES_VARIABLE
 
+    options["files"] = os.environ.get(FILES_VARIABLE)
     search, token = _search(options), _token(options.pop("token_as"))
     known = find_recipe(recipe)
     # The postgis driver warns of each dataset that another process was quicker to add.
@@ -140,7 +145,9 @@ def index(recipe: str, sources: tuple[str, ...], home: Path, **options: Any) -> 
             say(record.to_json())
             bar.update()
 
-        report = index_collection(dc, known, sources, search, token=token, report=tell, **options)
+        report = index_collection(
+            dc, known, sources, search, token=token, report=tell, hosts=_hosts(), **options
+        )
     _summarise(report, dry_run=options["dry_run"])
     if report.failed:
         sys.exit(1)
@@ -184,6 +191,12 @@ def _token(sent_as: str) -> AccessToken | None:
 
     given = os.environ.get(TOKEN_VARIABLE)
     return AccessToken(given, "query" if sent_as == "query" else "header") if given else None
+
+
+def _hosts() -> list[str]:
+    from odc_bdc.indexing.sources import HOSTS_VARIABLE
+
+    return [host for host in os.environ.get(HOSTS_VARIABLE, "").split(",") if host.strip()]
 
 
 def _parsed(text: str, option: str) -> dict[str, Any]:

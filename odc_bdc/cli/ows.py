@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from datacube import Datacube
 
+    from odc_bdc.database import Index
     from odc_bdc.ows import LayerUpdate
     from odc_bdc.ows.store import Store
 
@@ -55,10 +56,15 @@ def update(home: Path) -> None:
     Example:
       odc-bdc ows update
     """
+    from odc_bdc.database import find_index, make_roles
     from odc_bdc.ows import update_ranges
 
     with opened_index(home) as dc:
         updates = update_ranges(dc, configuration(dc))
+    index = find_index(home, environ=os.environ)
+    if index.private:
+        # A running server may read tables that were not there before.
+        make_roles(index)
     _tell(updates)
     if not updates:
         click.echo("no product has datasets, so there is no layer")
@@ -125,7 +131,7 @@ def serve(
 
     QGIS: add http://127.0.0.1:8000/wms as a WMS/WMTS connection, and /wcs as a WCS one.
     """
-    from odc_bdc.database import find_index
+    from odc_bdc.database import as_service, can_write, find_index
     from odc_bdc.ows.config import INDICES_VARIABLE, named_indices
     from odc_bdc.ows.gunicorn_settings import ACCESS_VARIABLE
     from odc_bdc.ows.ranges import hidden_layers
@@ -149,10 +155,17 @@ def serve(
     if every:
         # Until gunicorn minds it, it would end this process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        _watch_in_background(home, every)
+        _watch_in_background(home, every, as_service(index, "ranges"))
     from dask.system import CPU_COUNT  # those that this process may use
 
-    become_server(index, host=host, port=port, workers=workers or CPU_COUNT, environ=environ)
+    reader = as_service(index, "read")
+    if can_write(reader):
+        click.echo(
+            "the services run as a user who can change the index: `odc-bdc db roles` makes one who "
+            "cannot",
+            err=True,
+        )
+    become_server(reader, host=host, port=port, workers=workers or CPU_COUNT, environ=environ)
 
 
 def _update_if_allowed(dc: Datacube) -> None:
@@ -172,13 +185,16 @@ def _tell(updates: Iterable[LayerUpdate]) -> None:
         click.echo(f"{done.layer}: {done.action}{f': {done.reason}' if done.reason else ''}")
 
 
-def _watch_in_background(home: Path, every: int) -> None:
-    """Start what watches; this process will be the server, of the same number."""
+def _watch_in_background(home: Path, every: int, index: Index) -> None:
+    """Start what watches, by a role of its own; this process will be the server."""
+    from odc_bdc.database import environment_of
+
     options = ["--home", str(home), "--every", str(every), "--reload", str(os.getpid())]
     program = "from odc_bdc.cli import main; main()"
     command = [sys.executable, "-c", program, "ows", "watch", *options]
     # Ctrl-C is for the server, with which it ends.
-    subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    environ = {**os.environ, **(environment_of(index) if index.private else {})}
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environ)
 
 
 @ows.command()

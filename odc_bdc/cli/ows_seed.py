@@ -185,7 +185,7 @@ def _area(name: str, bbox: BBox | None, tiles: Sequence[str]) -> Geometry | None
 
 def _seed(paths: Sequence[str], url: str | None, workers: int, home: Path) -> bool:
     """Ask for tiles, and tell what came of them; True if one failed."""
-    from odc_bdc.database import find_index
+    from odc_bdc.database import as_service, find_index
     from odc_bdc.ows import start_server
     from odc_bdc.ows.seeding import seed as ask_for
     from odc_bdc.ows.store import named_store
@@ -196,7 +196,7 @@ def _seed(paths: Sequence[str], url: str | None, workers: int, home: Path) -> bo
     log = home / "ows_seed.log"
     with ExitStack() as stack:
         if not url:
-            index = find_index(home, environ=os.environ)
+            index = as_service(find_index(home, environ=os.environ), "read")
             own = start_server(index, port=0, workers=workers, log=log, environ=environ)
             url = stack.enter_context(own).url
         bar = stack.enter_context(

@@ -26,6 +26,7 @@ from odc_bdc.database.index import (
     describe_server,
     open_datacube,
 )
+from odc_bdc.database.roles import Role, as_service, can_write, environment_of, make_roles
 from odc_bdc.database.schema import initialise
 from odc_bdc.database.software import (
     Server,
@@ -45,10 +46,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Index",
     "IndexStatus",
+    "Role",
+    "as_service",
     "bring_up",
+    "can_write",
     "delete",
+    "environment_of",
     "find_index",
     "initialise",
+    "make_roles",
     "open_datacube",
     "shut_down",
     "status",

@@ -410,9 +410,20 @@ def stop(data: Path, *, immediately: bool = False) -> bool:
 
 
 def delete(home: Path, cluster: Cluster) -> None:
-    """Stop a cluster and delete all of it."""
-    stop(cluster.data, immediately=True)
+    """Stop a cluster and delete all of it; nothing that a link leads to but one of `OUTSIDE`.
+
+    Raises
+    ------
+    DatabaseError
+        If the cluster lies elsewhere, or does not end.
+    """
     link = home / "pg"
+    if link.is_symlink() and cluster.data.parent.parent != OUTSIDE.resolve():
+        raise DatabaseError(
+            f"{link} leads to {cluster.data}, which is not deleted: odc-bdc puts clusters in "
+            f"{home} and {OUTSIDE} only"
+        )
+    stop(cluster.data, immediately=True)
     if link.is_symlink():
         link.unlink()
         shutil.rmtree(cluster.data.parent)

@@ -88,7 +88,7 @@ def initialise(index: Index) -> None:
 def _initialise_private(index: Index) -> None:
     name = make_url(index.url).database
     draft = f"{name}_draft"
-    with session(index, "postgres") as server, _locked(server):
+    with session(index, "postgres") as server, locked(server):
         query = text("SELECT count(*) FROM pg_database WHERE datname = :name")
         if server.execute(query, {"name": name}).scalar():
             _update(index)
@@ -102,7 +102,7 @@ def _initialise_private(index: Index) -> None:
 
 def _initialise_given(index: Index) -> None:
     schema = TABLES[index.driver][0]
-    with session(index) as connection, _locked(connection):
+    with session(index) as connection, locked(connection):
         if is_initialised(connection, index.driver):
             _update(index)
         elif _has_schema(connection, schema):
@@ -121,7 +121,7 @@ def _has_schema(connection: Any, name: str) -> bool:
 
 
 @contextmanager
-def _locked(connection: Any) -> Iterator[None]:
+def locked(connection: Any) -> Iterator[None]:
     """Hold the advisory lock; it ends with the connection if we are killed."""
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
     try:

@@ -6,17 +6,21 @@ bytes of both.
 
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule, read_access
 from odc_bdc.files.opening import OpenDataset, OpenFile, SceneFile, SceneFiles, scene_files
-from odc_bdc.files.remote import plain_href
 from odc_bdc.files.version import LOCAL_INTERVAL, FileVersion, Versions
+from odc_bdc.indexing.href import FILES_VARIABLE, Href, Reach
+from odc_bdc.indexing.sources.access import plain_href
 
 __all__ = [
     "ACCESS_VARIABLE",
+    "FILES_VARIABLE",
     "LOCAL_INTERVAL",
     "Access",
     "AccessRule",
     "FileVersion",
+    "Href",
     "OpenDataset",
     "OpenFile",
+    "Reach",
     "SceneFile",
     "SceneFiles",
     "Versions",

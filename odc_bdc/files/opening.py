@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
-import rasterio
 from rasterio.errors import RasterioError
 
 from odc_bdc.errors import SceneError, first_line
@@ -25,19 +22,22 @@ from odc_bdc.files.remote import (
     RemoteFile,
     RemoteOpener,
     Servers,
-    plain_href,
     replaced,
 )
 from odc_bdc.files.version import FileVersion
-from odc_bdc.indexing.archive import Member
+from odc_bdc.indexing.href import FILES_VARIABLE, Href, Reach
+from odc_bdc.indexing.raster import open_raster
+from odc_bdc.indexing.sources.access import plain_href
+from odc_bdc.indexing.sources.hosts import HOSTS_VARIABLE
 from odc_bdc.indexing.sources.web import Patience
 
-_REMOTE = ("http://", "https://", "s3://")
-# GDAL's own spellings of addresses.
-_VIRTUAL = {"/vsicurl/": "", "/vsis3/": "s3://"}
-# Names that only GDAL understands, such as those of a part of an HDF file.
-_GDAL = re.compile(r"/vsi[a-z0-9]+[/?]|[A-Za-z][A-Za-z0-9_+.-]+:")
+_ASKED = ("http", "https", "s3")
+"""Schemes of what is asked for by requests of our own; others are left to GDAL."""
+
+_HEAD = 16
 _UNKNOWN = FileVersion(0, "")
+# A named pipe must not wait; not all systems have both flags.
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class OpenFile(Protocol):
@@ -58,6 +58,12 @@ class SceneFiles:
         Holds what `access` names.
     patience
         With servers.
+
+    Raises
+    ------
+    InvalidValueError
+        If ``ODC_BDC_FILES`` or ``ODC_BDC_HOSTS`` cannot be read, which in `environ` say what may be
+        read at all.
     """
 
     def __init__(
@@ -66,12 +72,30 @@ class SceneFiles:
         environ: Mapping[str, str] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
-        self._servers = Servers(access or Access(), environ or {}, patience)
+        environ = environ or {}
+        self._servers = Servers(access or Access(), environ, patience)
+        hosts = environ.get(HOSTS_VARIABLE, "").split(",")
+        self._reach = Reach.named(environ.get(FILES_VARIABLE), hosts)
 
     @staticmethod
     def is_local(href: str) -> bool:
         """Tell if a file lies on a disk of this machine, so that looking at it costs nothing."""
-        return not _address(href).startswith(_REMOTE)
+        try:
+            return Href.parse(href).scheme not in _ASKED
+        except SceneError:
+            return True  # to find that out costs nothing either
+
+    def allowed(self, href: str) -> Href:
+        """Read an href, and see that it may be followed.
+
+        Raises
+        ------
+        SceneError
+            If not.
+        """
+        parsed = Href.parse(href)
+        self._reach.check(parsed)
+        return parsed
 
     def version(self, href: str) -> FileVersion:
         """Look which version of a file there is; of a file in an archive, that of the archive.
@@ -79,15 +103,15 @@ class SceneFiles:
         Raises
         ------
         SceneError
-            If there is none, or it cannot be asked.
+            If there is none, it may not be read, or it cannot be asked.
         """
-        address = _address(href)
-        if address.startswith(_REMOTE):
-            return self._servers.version(address)
-        if _GDAL.match(address):
+        parsed = self.allowed(href)
+        if parsed.scheme in _ASKED:
+            return self._servers.version(parsed.whole)
+        if not parsed.is_local:
             return _UNKNOWN
         try:
-            return FileVersion.of_status(Path(address).stat())
+            return FileVersion.of_status(Path(parsed.path).stat())
         except OSError as e:
             raise _unreadable(href, e) from e
 
@@ -103,8 +127,8 @@ class SceneFiles:
 
     def remote(self, href: str) -> tuple[Servers, str] | None:
         """Give who is asked for a file, by which address; None for one that lies on a disk."""
-        address = _address(href)
-        return (self._servers, address) if address.startswith(_REMOTE) else None
+        parsed = Href.parse(href)
+        return (self._servers, parsed.whole) if parsed.scheme in _ASKED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +150,7 @@ class SceneFile:
     @property
     def name(self) -> str:
         """What people are shown: without what may be secret."""
-        return plain_href(_gdal_name(self.href))
+        return _name(self.href)
 
     @contextmanager
     def open(self, places: Iterable[Sequence[int]] = ()) -> Iterator[OpenFile]:
@@ -173,7 +197,7 @@ class SceneFile:
     @contextmanager
     def _handle(self) -> Iterator[int]:
         try:
-            handle = os.open(_gdal_name(self.href), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            handle = os.open(str(Href.parse(self.href)), _READ_ONLY)
         except OSError as e:
             raise _unreadable(self.href, e) from e
         try:
@@ -232,30 +256,36 @@ class OpenDataset:
     """
 
     def __init__(self, file: SceneFile, overview: int | None = None) -> None:
-        how = {} if overview is None else {"overview_level": overview}
         self._file = file
         self._opener: RemoteOpener | None = None
         self._dataset: Any = None
         with self.reading():
             # rasterio keeps its openers in a context variable: whoever closes has to have the same.
             context = copy_context()
-            self._dataset = context.run(self._opened, how)
+            self._dataset = context.run(self._opened, overview)
             # What nobody closes is closed when it is collected, by whichever thread does that.
             self.close = weakref.finalize(self, _close, context, self._dataset)
             self.close.atexit = False
 
-    def _opened(self, how: Mapping[str, int]) -> Any:
+    def _opened(self, overview: int | None) -> Any:
         file = self._file
+        href = file.files.allowed(file.href)
         # Archives elsewhere are left to GDAL.
-        remote = None if Member.from_href(file.href) else file.files.remote(file.href)
+        remote = None if href.member else file.files.remote(file.href)
         if remote is None:
-            return rasterio.open(_gdal_name(file.href), **how)
+            return open_raster(href, overview=overview)
         self._opener = RemoteOpener(RemoteFile(*remote, file.version))
         # rasterio does not clean up well after a file that cannot be opened.
-        self._opener.read(0, 1)
+        head = self._opener.read(0, _HEAD)
         self._check()
         # GDAL keeps and shows the name.
-        return rasterio.open(plain_href(remote[1]), opener=self._opener.open, **how)
+        return open_raster(
+            href,
+            name=plain_href(remote[1]),
+            opener=self._opener.open,
+            head=head,
+            overview=overview,
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -329,19 +359,12 @@ def scene_files(access: Access | None = None) -> SceneFiles:
     return SceneFiles(access, os.environ)
 
 
-def _address(href: str) -> str:
-    """Give the path or address of the file, or of the archive that it is in."""
-    member = Member.from_href(href)
-    found = href if member is None else member.archive
-    for virtual, scheme in _VIRTUAL.items():
-        if found.startswith(virtual):
-            found = scheme + found.removeprefix(virtual)
-    return unquote(urlsplit(found).path) if found.startswith("file://") else found
-
-
-def _gdal_name(href: str) -> str:
-    return unquote(urlsplit(href).path) if href.startswith("file://") else href
+def _name(href: str) -> str:
+    try:
+        return plain_href(str(Href.parse(href)))
+    except SceneError:
+        return plain_href(href)
 
 
 def _unreadable(href: str, error: OSError) -> SceneError:
-    return SceneError(f"{_gdal_name(href)}: cannot be read: {error.strerror}")
+    return SceneError(f"{_name(href)}: cannot be read: {error.strerror}")

@@ -19,14 +19,19 @@ from odc_bdc.compositing import import_function
 from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError, first_line
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule
 from odc_bdc.files.version import FileVersion
+from odc_bdc.indexing.sources.access import plain_href
 from odc_bdc.indexing.sources.files import access_advice, asked, file_system
-from odc_bdc.indexing.sources.web import Part, Patience, Web, WebError, origin
+from odc_bdc.indexing.sources.hosts import HOSTS_VARIABLE, Hosts
+from odc_bdc.indexing.sources.web import Limits, Part, Patience, Web, WebError, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PATIENCE = Patience(tries=3, pause=0.5, longest=10.0, timeout=20.0)
 """With servers of pixels, for which somebody is waiting."""
+
+FILES_VARIABLE = "ODC_BDC_FILES"
+"""Environment variable with folders, buckets and addresses that files may be read from."""
 
 _DOWN = 10.0
 """Seconds for which a server that did not answer is not asked again."""
@@ -40,6 +45,7 @@ _NEAR = 1 << 15
 """Bytes between two parts that are rather read along than asked for apart."""
 
 _LONGEST = 1 << 23
+_LIMITS = Limits(document_mb=1, file_mb=256)  # far above what a part may have
 _AT_ONCE = 6
 _MOST = 20_000
 _DENIED = {401, 403}
@@ -75,6 +81,8 @@ class Servers:
         self._access, self._environ = access, environ
         self._patience, self._clock = patience, clock
         self._own = _State()
+        # Files may lie on any server of the internet, and on those of this network that are named.
+        self._hosts = Hosts.of(_named_hosts(environ), only=False)
 
     def version(self, href: str) -> FileVersion:
         """Give the version of a file, by the shortest part of it.
@@ -143,13 +151,15 @@ class Servers:
                     advice=_advice(href, rule),
                     connections=_CONNECTIONS,
                     signed=True,
+                    hosts=Hosts.of([host], trusted=True) if is_bucket(href) else self._hosts,
+                    limits=_LIMITS,
                 )
                 state.webs[host, rule] = web.__enter__()
             return state.webs[host, rule]
 
     def _address(self, href: str, rule: AccessRule | None) -> tuple[str, bool]:
         """Give the address that is asked for, and whether it was not signed a while ago."""
-        if not href.startswith("s3://") and (rule is None or rule.sign is None):
+        if not is_bucket(href) and (rule is None or rule.sign is None):
             return href, True
         signed, now = self._state.signed, self._clock()
         until, address = signed.get(href, (0.0, ""))
@@ -303,24 +313,22 @@ class _Stream(io.BufferedIOBase):
         return found
 
 
+def _named_hosts(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give the hosts that whoever runs this has named; where files may lie is said of them too."""
+    yield from environ.get(HOSTS_VARIABLE, "").split(",")
+    for place in environ.get(FILES_VARIABLE, "").split(","):
+        if place.strip().startswith(("http://", "https://")):
+            yield place
+
+
+def is_bucket(href: str) -> bool:
+    """Tell addresses of buckets, whose servers are those that this machine is configured for."""
+    return href.startswith("s3://")
+
+
 def replaced(href: str) -> ReplacedFileError:
     """Say that a file is of another version by now."""
     return ReplacedFileError(f"{plain_href(href)}: was replaced while it was read; try again")
-
-
-def plain_href(href: str) -> str:
-    """Give an address without its query, which may hold a signature.
-
-    Examples
-    --------
-    >>> plain_href("https://example.org/B04.tif?sig=abc"), plain_href("/data/a?b.tif")
-    ('https://example.org/B04.tif', '/data/a?b.tif')
-    """
-    if "://" not in href:
-        return href
-    scheme, _, rest = href.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _merged(places: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
@@ -356,6 +364,6 @@ def _presigned(href: str) -> str:
 def _advice(href: str, rule: AccessRule | None) -> str:
     if rule and rule.sign:
         return f"it does not take what {rule.sign} has signed"
-    if href.startswith("s3://"):
+    if is_bucket(href):
         return access_advice(href)
     return f"it wants a token or a signature; give a rule for it by {ACCESS_VARIABLE}"

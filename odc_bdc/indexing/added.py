@@ -13,7 +13,7 @@ import orjson
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.conversion import stored_document
 from odc_bdc.indexing.documents import read_document
-from odc_bdc.indexing.faults import database_refusals
+from odc_bdc.indexing.faults import database_refusals, unexpected
 from odc_bdc.indexing.index import Record
 from odc_bdc.indexing.known import known_datasets
 from odc_bdc.indexing.transaction import PendingDataset, Transactions
@@ -139,8 +139,8 @@ def _entry(document: Path | str | MadeDocument, replaces: Iterable[uuid.UUID]) -
         entry.lineage = {name: [uuid.UUID(i) for i in ids] for name, ids in sources}
     except SceneError as e:
         entry.fail(str(e))
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
-        entry.fail(f"{document}: is no EO3 document: {type(e).__name__}: {e}")
+    except Exception as e:  # noqa: BLE001 (whatever a document does to what reads it)
+        entry.fail(f"{document}: is no EO3 document: {unexpected(e)}")
     return entry
 
 
@@ -148,11 +148,11 @@ def _prepare(entry: _Written, product: Product, *, external_lineage: bool) -> No
     """Let a document become what the index stores."""
     if (plain := entry.stored) is None:
         return
-    lacking = [name for name in product.measurements if name not in plain.get("measurements", {})]
-    if lacking:
-        entry.fail(f"{entry.source}: it has no measurement {', '.join(lacking)}")
-        return
     try:
+        told = plain.get("measurements", {})
+        if lacking := [name for name in product.measurements if name not in told]:
+            entry.fail(f"{entry.source}: it has no measurement {', '.join(lacking)}")
+            return
         entry.stored = stored_document(plain, external_lineage=external_lineage)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
-        entry.fail(f"{entry.source}: is not valid EO3: {e}")
+    except Exception as e:  # noqa: BLE001 (whatever a document does to what reads it)
+        entry.fail(f"{entry.source}: is not valid EO3: {unexpected(e)}")

@@ -20,7 +20,7 @@ from odc_bdc.indexing.conversion import (
     text_fingerprint,
 )
 from odc_bdc.indexing.documents import write_document
-from odc_bdc.indexing.faults import refusal
+from odc_bdc.indexing.faults import refusal, unexpected
 from odc_bdc.indexing.known import (
     FINGERPRINT,
     TEXT_FINGERPRINT,
@@ -140,24 +140,25 @@ class Batches:
             return False
         try:
             self._place(entry, key)
-        except OdcBdcError:
+        except Exception:  # noqa: BLE001 (as in _identify, which says what is wrong)
             return False
         return entry.text_fingerprint == known.text_fingerprint and entry.is_filed
 
     def _identify(self, entry: Entry) -> None:
         """Say which item it is, and what its document would be made from."""
         found = entry.found
-        if found.document is None:
-            entry.fail(found.error or "it cannot be read")
-            return
         try:
+            if found.document is None:
+                entry.fail(found.error or "it cannot be read")
+                return
             entry.key = self.conversion.identify(found)
             entry.id = entry.key.dataset_id
             self._place(entry, entry.key)
-        except (OdcBdcError, UnicodeEncodeError) as e:  # the latter of half a character in an id
-            entry.fail(f"{found.source}: {e}" if isinstance(e, UnicodeEncodeError) else str(e))
-            return
-        entry.fingerprint = fingerprint(found, entry.uri, self.conversion.version)
+            entry.fingerprint = fingerprint(found, entry.uri, self.conversion.version)
+        except OdcBdcError as e:
+            entry.fail(str(e))
+        except Exception as e:  # noqa: BLE001 (whatever an item does to what reads it)
+            entry.fail(f"{found.source}: cannot be read: {unexpected(e)}")
 
     def _place(self, entry: Entry, key: ItemKey) -> None:
         """Say where an item's document belongs, which its fingerprints depend on."""
@@ -245,6 +246,9 @@ class Batches:
                 write_document(plain, entry.location)
         except OdcBdcError as e:
             entry.fail(str(e))
+            return False
+        except Exception as e:  # noqa: BLE001 (whatever an item does to what reads it)
+            entry.fail(f"{entry.name}: cannot be read: {unexpected(e)}")
             return False
         return True
 

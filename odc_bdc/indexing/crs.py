@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,9 @@ from odc.geo.crs import CRS
 
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.grid import epsg_code, normalise_crs
+
+# PROJ would open them, wherever they lie.
+_FILES = re.compile(r"(?:init|grids|catalog|file)\s*=\s*@?[^\s\"]*/", re.IGNORECASE)
 
 
 def crs_name(crs: Any) -> str:
@@ -44,6 +48,8 @@ def same_crs(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _name(text: str) -> str:
+    if _FILES.search(text):
+        raise InvalidValueError(f"{text[:120]!r} names files, which no CRS from outside may")
     known = normalise_crs(text)
     if not (known.projected or known.geographic):
         raise InvalidValueError(f"{text[:120]!r} is neither a projected nor a geographic CRS")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import yaml
 from eodatasets3.model import ODC_DATASET_SCHEMA_URL
 
+from odc_bdc.document import MOST_BYTES, excess
 from odc_bdc.errors import SceneError
 from odc_bdc.indexing.crs import eo3_crs, same_crs
 from odc_bdc.indexing.raster import RasterFile, is_local
@@ -161,15 +162,22 @@ def read_document(document: Path | str) -> tuple[dict[str, Any], str]:
     Raises
     ------
     SceneError
-        If it cannot be read.
+        If it cannot be read, or is too large.
     """
     uri = document.resolve().as_uri() if isinstance(document, Path) else document
     filesystem, path = file_system(uri)
-    text = asked(uri, lambda: filesystem.cat_file(path), error=SceneError)
+    text = asked(uri, lambda: filesystem.cat_file(path, 0, MOST_BYTES + 1), error=SceneError)
+    if len(text) > MOST_BYTES:
+        raise SceneError(f"{document}: is longer than {MOST_BYTES >> 20} MB")
+    if b"<<" in text:
+        # It would be spelled out as it is read, however much that is.
+        raise SceneError(f"{document}: has merge keys (<<), which no EO3 document has")
     try:
         found = yaml.load(text, _NoDatesLoader)  # noqa: S506 (it is a safe one)
-    except yaml.YAMLError as e:
+    except (ValueError, RecursionError, yaml.YAMLError) as e:
         raise SceneError(f"{document}: cannot be read as YAML: {words(e)}") from e
+    if reason := excess(found):
+        raise SceneError(f"{document}: {reason}")
     if not isinstance(found, dict):
         raise SceneError(f"{document}: is no EO3 document")
     return found, uri

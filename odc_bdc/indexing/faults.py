@@ -49,6 +49,13 @@ def blame(error: BaseException) -> Blame:
     return "document" if code[:2] in _DOCUMENT else "database"
 
 
+def unexpected(error: BaseException) -> str:
+    """Say on a line what a document did to what reads it."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
 def reason(error: BaseException) -> str:
     """Give the first line of what went wrong."""
     said = str(getattr(error, "orig", None) or error).strip()

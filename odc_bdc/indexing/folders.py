@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from odc_bdc.document import MOST_BYTES
 from odc_bdc.errors import InvalidValueError, SceneError
 from odc_bdc.indexing.found import FoundItem
 from odc_bdc.naming import FileName
@@ -151,7 +152,11 @@ def _beside(root: Path, item_id: str) -> dict[str, Any]:
         (root / "MTD_MSIL2A.xml", _mtd),
     ):
         try:
-            return read(path.read_text("utf-8"))
+            with path.open("rb") as file:
+                text = file.read(MOST_BYTES + 1)
+            if len(text) > MOST_BYTES:
+                raise ValueError(f"it is longer than {MOST_BYTES >> 20} MB")  # noqa: TRY301
+            return read(text.decode("utf-8"))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, RecursionError) as e:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from odc_bdc.errors import SourceError
+from odc_bdc.indexing.faults import unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,4 +79,6 @@ class FoundItem:
             self._document = self._parse(self.text, self.source)
         except SourceError as e:
             self._error = str(e).removeprefix(f"{self.source}: ")
+        except Exception as e:  # noqa: BLE001 (whatever an item does to what reads it)
+            self._error = f"cannot be read: {unexpected(e)}"
         self._parse = None

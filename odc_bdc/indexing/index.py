@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from odc_bdc.errors import OdcBdcError
+from odc_bdc.errors import OdcBdcError, SourceError
 from odc_bdc.indexing.batch import Batches, Entry
-from odc_bdc.indexing.faults import database_refusals
+from odc_bdc.indexing.faults import database_refusals, unexpected
 from odc_bdc.indexing.products import find_product
 
 if TYPE_CHECKING:
@@ -251,6 +251,10 @@ def _batches(items: Iterable[FoundItem], size: int) -> Iterator[list[FoundItem]]
         if some:
             yield some
         raise
+    except Exception as e:
+        if some:
+            yield some
+        raise SourceError(f"the source cannot be read on: {unexpected(e)}") from e
     if some:
         yield some
 

@@ -12,15 +12,24 @@ from urllib.parse import urlsplit
 
 import shapely.geometry
 
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, SceneError
+from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.conversion import Conversion, ItemKey, key_guess
 from odc_bdc.indexing.coverage import Coverage
 from odc_bdc.indexing.folders import folder_items
+from odc_bdc.indexing.href import ANYWHERE, Href, Reach
 from odc_bdc.indexing.index import BATCH, IndexReport, Record, index_items
 from odc_bdc.indexing.items import Verify, item_document
-from odc_bdc.indexing.normalise import belongs_to, item_identity, normalise_item
+from odc_bdc.indexing.normalise import (
+    NormalisedItem,
+    belongs_to,
+    item_identity,
+    normalise_item,
+)
 from odc_bdc.indexing.products import find_product
-from odc_bdc.indexing.sources import AccessToken, Resume, Search, find_items
+from odc_bdc.indexing.sources import AccessToken, Hosts, Resume, Search, find_items
+from odc_bdc.indexing.sources.access import plain_href
+from odc_bdc.indexing.sources.hosts import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,12 +55,15 @@ def index_collection(
     verify: Verify = "auto",
     token: AccessToken | None = None,
     resume: Path | None = None,
+    files: str | None = None,
     batch: int = BATCH,
+    hosts: Iterable[str] = (),
     report: Callable[[Record], None] = lambda _: None,
 ) -> IndexReport:
     """Index the items of one collection from its sources.
 
-    Items that are of another product, by what the recipe says, are passed over.
+    Items that are of another product, by what the recipe says, are passed over. Items on disks may
+    name files in the folders that are given as sources, those of servers none on disks.
 
     Parameters
     ----------
@@ -67,8 +79,13 @@ def index_collection(
         Sent to the hosts of the sources.
     resume
         File that says how far an interrupted run came.
+    files
+        Other folders that files may lie in, and the buckets, separated by commas, beside those of
+        the recipe.
     out, dry_run, batch, report
         As in `index_items`.
+    hosts
+        Hosts, networks and buckets that the items may lead to, beside those of the recipe.
     archive_missing
         Archive the datasets whose items are gone, as far as sources and search reach.
 
@@ -89,11 +106,17 @@ def index_collection(
     coverage = _coverage(recipe, places, wanted) if archive_missing else None
     product: dict[str, Any] = find_product(dc, recipe.product).definition
     state = Resume(resume) if resume is not None and not dry_run else None
+    files_at = _files_at(recipe, places, hosts)
+    recipe = replace(recipe, hosts=(*recipe.hosts, *hosts))
+    reach = Reach.named(",".join((files or "", *recipe.files)))
+    conversion = recipe_conversion(
+        recipe, product, verify, files_at, reach.of_sources(places, recipe.hosts)
+    )
     items = _Wanted(_items(recipe, places, wanted, token, state), recipe)
     result = index_items(
         dc,
         items,
-        recipe_conversion(recipe, product, verify),
+        conversion,
         out=out,
         dry_run=dry_run,
         archive_missing=coverage,
@@ -129,11 +152,12 @@ class _Wanted:
 
     def _is_wanted(self, found: FoundItem) -> bool:
         # Without conditions an item need not be looked into, which would parse it.
-        return (
-            not self._recipe.conditions
-            or found.document is None
-            or belongs_to(found.document, self._recipe)
-        )
+        if not self._recipe.conditions or found.document is None:
+            return True
+        try:
+            return belongs_to(found.document, self._recipe)
+        except Exception:  # noqa: BLE001 (one that is broken may be one; then it is said why not)
+            return True
 
 
 def _items(
@@ -152,8 +176,15 @@ def _items(
         return scenes
     if folders and resume:
         raise InvalidValueError("--resume keeps the place in a search: leave out folders of scenes")
+    own = recipe.source.href if recipe.source else None
     found = find_items(
-        stac, collection=recipe.collection, search=search, token=token, resume=resume
+        stac,
+        collection=recipe.collection,
+        search=search,
+        token=token,
+        resume=resume,
+        hosts=[*recipe.hosts, *([own] if own and "://" in own else [])],
+        limits=recipe.limits,
     )
     return chain(scenes, found)
 
@@ -199,10 +230,38 @@ def _reach(place: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{where}".rstrip("/")
 
 
+def _files_at(recipe: IngestRecipe, places: Iterable[str], hosts: Iterable[str]) -> Hosts | None:
+    """Give where files may lie; None for anywhere, if the recipe does not say."""
+    if not recipe.hosts:
+        return None
+    return Hosts.of([*recipe.hosts, *hosts, *(place for place in places if "://" in place)])
+
+
+def _check_files(item: NormalisedItem, hosts: Hosts) -> None:
+    for href in {file.href for file in item.files.values()}:
+        member = Member.from_href(href)
+        try:
+            hosts.check(member.archive if member else href)
+        except RefusedError as e:
+            raise SceneError(f"{plain_href(href)}: {e}") from e
+
+
 def recipe_conversion(
-    recipe: IngestRecipe, product: Mapping[str, Any], verify: Verify = "auto"
+    recipe: IngestRecipe,
+    product: Mapping[str, Any],
+    verify: Verify = "auto",
+    hosts: Hosts | None = None,
+    reach: Reach = ANYWHERE,
 ) -> Conversion:
-    """Bind a recipe and its product's document to the conversion of items."""
+    """Bind a recipe and its product's document to the conversion of items.
+
+    Parameters
+    ----------
+    hosts
+        Items with files at others are refused; None takes all.
+    reach
+        What items may name; see `Reach.of_document`.
+    """
 
     def identify(found: FoundItem) -> ItemKey:
         identity = item_identity(found.document or {}, recipe, href=found.source)
@@ -210,9 +269,17 @@ def recipe_conversion(
 
     def document(found: FoundItem, location: Path | None) -> dict[str, Any]:
         item = normalise_item(found.document or {}, recipe, href=found.href)
+        allowed = reach.of_document(found.href)
+        for name, file in item.files.items():
+            allowed.check(Href.parse(file.path), f"item {item.id}: {name}")
+        if hosts is not None:
+            _check_files(item, hosts)
         return item_document(item, recipe, product, location=location, verify=verify)
 
-    told = json.dumps([asdict(recipe), product], sort_keys=True, default=_told)
+    # What may be asked and named, and how much is read, makes no other document.
+    left_out = {"hosts", "limits", "files"}
+    meant = {key: value for key, value in asdict(recipe).items() if key not in left_out}
+    told = json.dumps([meant, product], sort_keys=True, default=_told)
     version = hashlib.sha256(told.encode()).hexdigest()
     return Conversion(
         recipe.product,

@@ -154,7 +154,15 @@ def size_of(value: Any) -> int | None:
     """Give a number of bytes or pixels as a whole number; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if math.isfinite(value) and value > 0 and value == int(value) else None
+    return int(value) if is_finite(value) and value > 0 and value == int(value) else None
+
+
+def is_finite(value: float) -> bool:
+    """Tell if a number is one that a file can hold; JSON has integers of any length."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 @lru_cache(maxsize=4096)

@@ -21,6 +21,7 @@ from odc_bdc.indexing.item_grid import (
     Place,
     Projection,
     box_of,
+    is_finite,
     item_grid,
     shown,
     size_of,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from odc_bdc.indexing.recipe import AssetRule, Condition, Correction, IngestRecipe
 
 _WRS = ("landsat:wrs_path", "landsat:wrs_row")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _SHA256 = "1220"  # how a multihash of SHA-256 begins: its code, and its 32 bytes
 
@@ -460,7 +462,7 @@ def _nodata(value: Any) -> float | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) else None
+    return value if is_finite(value) else None
 
 
 def _sha256(multihash: Any) -> str | None:
@@ -474,6 +476,10 @@ def _properties(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     instruments = given.get("instruments") or []
     if isinstance(instruments, list):
         instruments = "_".join(name for name in instruments if isinstance(name, str))
+    for key in ("gsd", "eo:gsd", "eo:cloud_cover"):
+        value = given.get(key)
+        if isinstance(value, int | float) and not is_finite(value):
+            raise SceneError(f"{where}: {key}: {shown(value)} is no number that can be")
     gsd, cover = _number(given.get("gsd")), _number(given.get("eo:cloud_cover"))
     platform = _text(given, "platform", where)
     told = {
@@ -502,9 +508,11 @@ def _text(properties: Mapping[str, Any], key: str, where: str) -> str | None:
 
 
 def _check_text(text: str, where: str) -> None:
-    """See that a database can store a text: no NUL, and no half of a UTF-16 pair."""
-    if "\x00" in text or not (text.isascii() or _is_unicode(text)):
-        raise SceneError(f"{where}: {shown(text)} holds a character that no database stores")
+    """See that a text can be stored and shown: no control character, no half of a UTF-16 pair."""
+    if _CONTROL.search(text) or not (text.isascii() or _is_unicode(text)):
+        raise SceneError(
+            f"{where}: {shown(text)} holds a control character, or one that no database stores"
+        )
 
 
 def _is_unicode(text: str) -> bool:

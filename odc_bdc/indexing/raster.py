@@ -1,10 +1,17 @@
-"""Raster files: what their headers say, and whether their pixels are all there."""
+"""Raster files: the one place that opens them, what their headers say, and if they are whole.
+
+GDAL takes a file for what it looks like, whatever it is called, and many of its formats are text
+that names other files. Here a file is opened as what its name says, if it begins like that; as
+GeoTIFF, or as JPEG 2000 where it is called so.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +25,22 @@ from odc_bdc.errors import SceneError, first_line
 from odc_bdc.grid import BBox
 from odc_bdc.indexing.archive import Member
 from odc_bdc.indexing.crs import crs_name
+from odc_bdc.indexing.href import Href
+from odc_bdc.indexing.sources.access import plain_href
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+DRIVERS = ("GTiff", "JP2OpenJPEG")
+"""Drivers of GDAL that read files from outside."""
+
+_MAGIC = {
+    "GTiff": ("GeoTIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    "JP2OpenJPEG": ("JPEG 2000", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
+}
+_HEAD = 12
+_BESIDE, _NOTHING = "GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"
+_JPEG_2000 = (".jp2", ".j2k")
 _CHUNK = 1 << 20
 
 
@@ -79,6 +98,118 @@ def local_path(address: str) -> Path | None:
     """Give the path of a file by the address that an index has of it; None if it is not here."""
     parts = urlsplit(address)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def open_raster(
+    href: Href,
+    *,
+    name: str | None = None,
+    opener: Callable[..., Any] | None = None,
+    head: bytes | None = None,
+    overview: int | None = None,
+) -> Any:
+    """Open a raster file with rasterio; nothing else opens files that others have made.
+
+    Parameters
+    ----------
+    name, opener
+        What the file is called, and what reads it, where GDAL is not to get at it by itself.
+    head
+        How the file begins, if somebody has read it; else it is read of files on disks. Of others
+        GDAL asks, and takes them for nothing but what their names say.
+    overview
+        Number of the overview that is meant, from 0; None for the image itself.
+
+    Returns
+    -------
+    rasterio.DatasetReader
+
+    Raises
+    ------
+    SceneError
+        If there is no such file, it begins like another kind, or names other files.
+    rasterio.errors.RasterioError
+        If GDAL cannot open it.
+    """
+    if head is None and href.is_local and href.member is None:
+        head = read_head(href.path)
+    drivers = raster_drivers(href) if head is None else _drivers_by_head(head, href)
+    how: dict[str, Any] = {} if overview is None else {"overview_level": overview}
+    if opener is not None:
+        how["opener"] = opener
+    with _looking_at_nothing_else():
+        src = _opened_by(drivers, name or str(href), how)
+    check_names_no_file(src, href)
+    return src
+
+
+def _looking_at_nothing_else() -> AbstractContextManager[Any]:
+    """Let GDAL pass over what lies beside a file: it would believe that more than the file."""
+    known = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    # To set it anew for each file would take as long as to read a block.
+    if known.get(_BESIDE, os.environ.get(_BESIDE)) == _NOTHING:
+        return nullcontext()
+    env: AbstractContextManager[Any] = rasterio.Env(**{_BESIDE: _NOTHING})
+    return env
+
+
+def raster_drivers(href: Href) -> tuple[str, ...]:
+    """Give the drivers of GDAL that a file is for: one that is called so may be JPEG 2000."""
+    called = (href.member or href.path).lower()
+    return DRIVERS[::-1] if called.endswith(_JPEG_2000) else DRIVERS[:1]
+
+
+def _drivers_by_head(head: bytes, href: Href) -> tuple[str, ...]:
+    """Give the driver for how a file begins; `SceneError` if it is none of its kind."""
+    known = raster_drivers(href)
+    for driver in known:
+        if head.startswith(_MAGIC[driver][1]):
+            return (driver,)
+    named = " and no ".join(_MAGIC[driver][0] for driver in known)
+    raise SceneError(f"{plain_href(href.whole)}: cannot be read as a raster: it is no {named}")
+
+
+def _opened_by(drivers: Sequence[str], name: str, how: Mapping[str, Any]) -> Any:
+    """Open a file with the first driver that can; rasterio takes one only."""
+    for driver in drivers:
+        try:
+            return rasterio.open(name, driver=driver, sharing=False, **how)
+        except RasterioError:
+            if driver == drivers[-1]:
+                raise
+    raise AssertionError
+
+
+def read_head(path: str) -> bytes:
+    """Read how a file on a disk begins.
+
+    Raises
+    ------
+    SceneError
+        If there is none, or it is no file but a device, a pipe or a folder.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as e:
+        raise SceneError(f"{path}: no such file") from e
+    except OSError as e:
+        raise SceneError(f"{path}: cannot be read: {e.strerror}") from e
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise SceneError(f"{path}: cannot be read as a raster: it is no file")
+        return os.read(handle, _HEAD)
+    finally:
+        os.close(handle)
+
+
+def check_names_no_file(src: Any, href: Href) -> None:
+    """Close a file that names another one, which GDAL would read in its place, with `SceneError`.
+
+    A TIFF may name a file of its overviews in its metadata, anywhere and of any format.
+    """
+    if "OVERVIEW_FILE" in src.tags(ns="OVERVIEWS"):
+        src.close()
+        raise SceneError(f"{plain_href(href.whole)}: names another file for its overviews")
 
 
 def read_header(href: str, band: int = 1) -> RasterFile:
@@ -170,7 +301,10 @@ def _opened(href: str) -> Iterator[Any]:
     """Open a raster file; what goes wrong while it is open is told as a `SceneError`."""
     try:
         # GDAL would leave a note beside each gzip file that it read to the end.
-        with rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO"), rasterio.open(href) as src:
+        with (
+            rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO"),
+            open_raster(Href.parse(href)) as src,
+        ):
             yield src
     except RasterioError as e:
         raise SceneError(_fault(href, first_line(e))) from e

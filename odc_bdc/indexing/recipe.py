@@ -12,6 +12,7 @@ from odc_bdc.document import Faults, KeyPath, check_against_schema, read_documen
 from odc_bdc.errors import InvalidValueError, UnknownNameError, did_you_mean
 from odc_bdc.grid import Grid, find_grid
 from odc_bdc.indexing.quirks import QUIRKS
+from odc_bdc.indexing.sources import Hosts, Limits
 from odc_bdc.naming import product_name
 from odc_bdc.product import shipped_measurements
 from odc_bdc.quality import QualityPolicy
@@ -143,6 +144,14 @@ class IngestRecipe:
         Item property that identifies a scene; None for the item's id.
     quirks
         Functions that put items right, in order.
+    files
+        Folders that items may name files in beside their own, and buckets; if it names some, others
+        are left out.
+    hosts
+        Hosts, networks and buckets beside those of the sources that links may lead to, as of
+        `odc_bdc.indexing.sources.Hosts`. Where it names some, files lie there or at the sources.
+    limits
+        How much is read of a source.
     """
 
     name: str
@@ -159,6 +168,9 @@ class IngestRecipe:
     tile_property: str = "bdc:tiles"
     id_property: str | None = None
     quirks: tuple[Quirk, ...] = ()
+    files: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def assets(self) -> dict[str, str]:
@@ -251,6 +263,9 @@ def _parse(doc: Any, name: str, faults: Faults) -> IngestRecipe:
         tile_property=doc.get("tile_property", "bdc:tiles"),
         id_property=doc.get("id"),
         quirks=_quirks(doc.get("quirks", ()), faults),
+        files=tuple(doc.get("files", ())),
+        hosts=_hosts(doc.get("hosts", ()), faults),
+        limits=Limits(**doc.get("limits", {})),
     )
     _check_measurements(recipe, faults)
     faults.check()
@@ -303,6 +318,14 @@ def _quirks(given: Any, faults: Faults) -> tuple[Quirk, ...]:
             guess = did_you_mean(name, QUIRKS)
             faults.add(("quirks", number), f"{name!r} is not known{guess}; known: {_list(QUIRKS)}")
     return tuple(QUIRKS[name] for name in given if name in QUIRKS)
+
+
+def _hosts(given: Any, faults: Faults) -> tuple[str, ...]:
+    try:
+        Hosts.of(given)
+    except InvalidValueError as e:
+        faults.add(("hosts",), str(e))
+    return tuple(given)
 
 
 def _check_measurements(recipe: IngestRecipe, faults: Faults) -> None:

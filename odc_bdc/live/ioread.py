@@ -1,4 +1,7 @@
-"""The read driver of datacube, found by entry point: plain `dc.load` and datacube-ows use it."""
+"""The read driver of datacube, found by entry point: plain `dc.load` and datacube-ows use it.
+
+It reads live images, and of the map services all else: see `odc_bdc.live.guarded`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from datacube.drivers.datasource import DataSource, GeoRasterReader
 
 from odc_bdc.live import LIVE_FORMAT
+from odc_bdc.live.guarded import FORMATS, GUARDED, GuardedDataSource, plain_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +69,7 @@ class LiveDataSource(DataSource):  # type: ignore[misc]  # datacube has no types
 
     def __init__(self, band: BandInfo) -> None:
         # The name is the one that was asked for, which may be an alias.
-        self._uri, self._name = band.uri, band.layer or band.name
+        self._uri, self._name = plain_url(band.uri), band.layer or band.name
 
     @contextmanager
     def open(self) -> Iterator[LiveBand]:
@@ -80,16 +84,16 @@ class LiveReaderDriver:
     """The driver of the entry point ``datacube.plugins.io.read``."""
 
     name = LIVE_FORMAT
-    protocols = ("file", "http", "https", "s3")
-    formats = (LIVE_FORMAT,)
+    protocols = ("file", "http", "https", "s3", GUARDED)
+    formats = (LIVE_FORMAT, *FORMATS)
 
     def supports(self, protocol: str, fmt: str) -> bool:
         """Tell whether datasets of a file format are read by it."""
-        return protocol in self.protocols and fmt in self.formats
+        return fmt == LIVE_FORMAT or (protocol == GUARDED and fmt in FORMATS)
 
-    def new_datasource(self, band: BandInfo) -> LiveDataSource:
+    def new_datasource(self, band: BandInfo) -> LiveDataSource | GuardedDataSource:
         """Give what opens a band."""
-        return LiveDataSource(band)
+        return LiveDataSource(band) if band.format == LIVE_FORMAT else GuardedDataSource(band)
 
 
 def reader_driver() -> LiveReaderDriver:

@@ -49,14 +49,16 @@ def read_or_fail(load: Callable[..., xr.Dataset], *args: Any, **kwargs: Any) -> 
         If a file cannot be read; the log names the datasets whose files cannot.
     """
     datasets = args[1] if len(args) > 1 else kwargs["datasets"]
-    if any(d.format == LIVE_FORMAT for group in datasets.values for d in group):
+    is_live = any(d.format == LIVE_FORMAT for group in datasets.values for d in group)
+    if is_live:
         # A scene may be replaced in place, of which the index knows nothing: servers, which keep
         # images under what the index says, must not keep this one.
         flask.after_this_request(_for_the_client_only)
     try:
         return load(*args, **{**kwargs, "skip_broken": False})
     except Exception as e:
-        if live := next((c for c in causes(e) if isinstance(c, OdcBdcError)), None):
+        live = next((c for c in causes(e) if isinstance(c, OdcBdcError)), None)
+        if is_live and live is not None:
             # It names the file. To try each dataset by itself would keep everybody waiting for a
             # server of scenes that does not answer.
             names = sorted({d.product.name for group in datasets.values for d in group})

@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 
 from odc_bdc.ows.access_log import COMMON, JsonLogger
+from odc_bdc.ows.drivers import LISTED_VARIABLE, listed_drivers
 from odc_bdc.ows.operation import METRICS_VARIABLE
 
 PARENT_VARIABLE = "ODC_BDC_OWS_PARENT"
@@ -34,7 +35,8 @@ logger_class = JsonLogger if _access == "json" else "gunicorn.glogging.Logger"
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder of the counts, and see to it that the server ends with who started it."""
+    """Make the folder of the counts, list what workers must not read, end with who started it."""
+    os.environ.setdefault(LISTED_VARIABLE, listed_drivers())
     if not os.environ.get(METRICS_VARIABLE):
         server.odc_bdc_metrics = tempfile.mkdtemp(prefix="odc_bdc_metrics_")
         os.environ[METRICS_VARIABLE] = server.odc_bdc_metrics

@@ -10,6 +10,7 @@ from odc.geo.crs import CRS, CRSError
 
 from odc_bdc.cube import CubeSpec
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.live import guarded
 from odc_bdc.naming import CollectionName
 from odc_bdc.ows import feature_info, rendering
 from odc_bdc.ows.languages import Text
@@ -280,5 +281,6 @@ def _layer(
         "image_processing": {"extent_mask_func": f"{rendering.__name__}.has_data"},
         "feature_info": {"custom_includes": feature_info.includes(names, look.quality)},
         "wcs": {"native_format": "GeoTIFF"},
+        "patch_url_function": {"function": f"{guarded.__name__}.guarded_url"},
         "styling": {"default_style": looks[0]["name"], "styles": looks},
     }

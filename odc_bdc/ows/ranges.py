@@ -67,8 +67,8 @@ def update_ranges(dc: Datacube, config: Mapping[str, Any] | None = None) -> list
     Parameters
     ----------
     dc
-        The open index, whose database user may write to the schema ``ows`` (role ``odc_manage``;
-        the first time ``odc_admin``).
+        The open index, whose database user may write the table of ranges (see
+        `odc_bdc.database.make_roles`); the first time one who may make its schema.
     config
         Configuration of datacube-ows for this index; if not given, that of all it has to publish.
 

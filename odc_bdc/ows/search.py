@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datacube.model import Range
 from datacube_ows.index.postgis.api import OWSPostgisIndex
+from datacube_ows.index.postgis.product_ranges import create_range_entry
 from flask import g, has_request_context
 from odc.geo import geom
 from odc.geo.crs import CRS
@@ -94,6 +95,14 @@ class CompleteIndex(OWSPostgisIndex):
                 return sum(datasets.count(**query) for query in queries)
         few = _remembered()[_key(layer, queries)] = _once(layer, queries, found)
         return len(few)
+
+    def create_range_entry(self, layer: Any, cache: Any) -> None:
+        """Write the row of a layer.
+
+        The method of datacube-ows first wants the role ``odc_manage``, which may change all of the
+        index; who keeps ranges up to date may write their table only.
+        """
+        create_range_entry(layer, cache)
 
     def extent(
         self,

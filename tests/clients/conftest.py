@@ -78,7 +78,8 @@ def server(
     """Run the services on a free port."""
     log = tmp_path_factory.mktemp("log") / "ows.log"
     environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    with start_server(index, port=0, workers=1, log=log, environ=environ) as running:
+    reader = database.as_service(index, "read")
+    with start_server(reader, port=0, workers=1, log=log, environ=environ) as running:
         yield running
 
 

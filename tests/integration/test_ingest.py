@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from file_server import FileServer
 from odc.geo.geobox import GeoBox
 from stac_server import StacServer
 
@@ -24,10 +26,20 @@ RECIPE = find_recipe("cb4_wfi_l4_sr")
 BANDS = ["BAND13", "BAND16", "CMASK"]
 
 
+HOSTS = ["127.0.0.0/8"]
+
+
 @pytest.fixture(scope="module")
-def items(tmp_path_factory):
+def files(tmp_path_factory):
+    """Serve a folder: items of a server name no files of this machine."""
+    with FileServer(tmp_path_factory.mktemp("scenes")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def items(files):
     """Give the items of made scenes, with absolute hrefs, as a server has them."""
-    root = tmp_path_factory.mktemp("scenes")
+    root = files.folder
     report = make_scenes(
         root, size=32, tiles=("007004", "008004"), start=date(2020, 1, 1), end=date(2020, 1, 31)
     )
@@ -35,7 +47,8 @@ def items(tmp_path_factory):
     for path in sorted(report.items):
         item = json.loads(path.read_text("utf-8"))
         for asset in item["assets"].values():
-            asset["href"] = (path.parent / asset["href"]).resolve().as_uri()
+            file = (path.parent / asset["href"]).resolve().relative_to(root.resolve())
+            asset["href"] = f"{files.url}/{file.as_posix()}"
         out.append(item)
     return out
 
@@ -53,14 +66,16 @@ def clean(dc):
 
 def command(index, *arguments):
     environ = {k: v for k, v in os.environ.items() if not k.startswith("ODC_")}
-    environ |= {"ODC_CONFIG_PATH": str(index.config_path)}
+    environ |= {"ODC_CONFIG_PATH": str(index.config_path), "ODC_BDC_HOSTS": HOSTS[0]}
     return subprocess.run(
         list(map(str, arguments)), env=environ, capture_output=True, text=True, check=False
     )
 
 
 @pytest.mark.parametrize("style", ["1.0", "0.9"])
-def test_from_an_api_to_pixels(clean, index, items, style):
+def test_from_an_api_to_pixels(clean, index, items, style, monkeypatch):
+    # The server of files answers what GDAL asks for pixels, but not for headers alone.
+    monkeypatch.setenv("CPL_VSIL_CURL_USE_HEAD", "NO")
     program = Path(sys.executable).with_name("odc-bdc")
     with StacServer(items, style) as server:
         server.most = 5
@@ -95,23 +110,25 @@ def test_what_an_api_lost_is_archived_where_the_search_reaches(clean, items):
         for item in items:
             href = f"{server.url}/collections/x/{item['id']}"
             item["links"] = [{"rel": "self", "href": href}]
-        assert index_collection(clean, RECIPE, [server.url]).added == len(items)
+        assert index_collection(clean, RECIPE, [server.url], hosts=HOSTS).added == len(items)
         first, second = (
             next(i for i in items if f"_{t}_" in i["id"]) for t in ("007004", "008004")
         )
         server.items = [i for i in items if i not in (first, second)]
         tile = Search(tile="007004")
         planned = index_collection(
-            clean, RECIPE, [server.url], tile, archive_missing=True, dry_run=True
+            clean, RECIPE, [server.url], tile, archive_missing=True, dry_run=True, hosts=HOSTS
         )
         assert planned.archived == 1
-        done = index_collection(clean, RECIPE, [server.url], tile, archive_missing=True)
+        done = index_collection(
+            clean, RECIPE, [server.url], tile, archive_missing=True, hosts=HOSTS
+        )
         assert (done.archived, done.failed) == (1, [])
         left = {d.metadata.label for d in clean.find_datasets(product=RECIPE.product)}
         assert left == {i["id"] for i in items} - {first["id"]}
         # An archived one that is back is seen again.
         server.items = items
-        again = index_collection(clean, RECIPE, [server.url])
+        again = index_collection(clean, RECIPE, [server.url], hosts=HOSTS)
         assert (again.restored, again.unchanged) == (1, len(items) - 1)
         # A server that breaks off has not lost anything.
         server.items = [first]
@@ -119,7 +136,7 @@ def test_what_an_api_lost_is_archived_where_the_search_reaches(clean, items):
         server.items.append(second)
         server.faults = [None, *["404"] * 3]
     with pytest.raises(OdcBdcError):
-        index_collection(clean, RECIPE, [server.url], archive_missing=True)
+        index_collection(clean, RECIPE, [server.url], archive_missing=True, hosts=HOSTS)
     assert len(clean.find_datasets(product=RECIPE.product)) == len(items)
 
 
@@ -136,11 +153,17 @@ def test_a_run_that_was_killed_goes_on_at_its_page(clean, items, tmp_path):
         server.most = 4
         with pytest.raises(KeyboardInterrupt):
             index_collection(
-                clean, RECIPE, [server.url], resume=state, batch=4, report=stop_in_the_third_batch
+                clean,
+                RECIPE,
+                [server.url],
+                resume=state,
+                batch=4,
+                report=stop_in_the_third_batch,
+                hosts=HOSTS,
             )
         assert state.is_file()
         asked = len(server.asked)
-        rest = index_collection(clean, RECIPE, [server.url], resume=state, batch=4)
+        rest = index_collection(clean, RECIPE, [server.url], resume=state, batch=4, hosts=HOSTS)
         # Two batches, which are two pages, were done; the third was in the index, and maybe more.
         assert rest.added + rest.unchanged == len(items) - 8
         assert rest.unchanged >= 4
@@ -160,7 +183,7 @@ def test_scenes_of_a_sibling_product_are_passed_over(clean, items):
         "half",
     )
     with StacServer(items) as server:
-        done = index_collection(clean, recipe, [server.url])
+        done = index_collection(clean, recipe, [server.url], hosts=HOSTS)
     assert not done.counts
     with pytest.raises(OdcBdcError, match="names no source: give one"):
         index_collection(clean, recipe)
@@ -193,3 +216,26 @@ def test_folder_without_stac_becomes_datasets(dc, tmp_path):
     for name, wanted in pixels.items():
         np.testing.assert_array_equal(loaded[name].values[0], wanted)
     assert index_collection(dc, recipe, [tmp_path]).unchanged == 1
+
+
+def test_links_and_files_lie_at_hosts_that_are_named(clean, items):
+    """A dry run follows no link elsewhere either; where a recipe has hosts, files lie there."""
+    elsewhere = json.loads(json.dumps(items))
+    for item in elsewhere:
+        for asset in item["assets"].values():
+            asset["href"] = f"https://assets.example/{Path(asset['href']).name}"
+    with StacServer(elsewhere) as server:
+        server.most = 1
+        server.next_link = lambda *_: {"rel": "next", "href": "http://10.0.0.1/"}
+        told = index_collection(clean, RECIPE, [server.url], dry_run=True, verify="none")
+        assert (told.added, len(told.failed)) == (1, 1)
+        assert "10.0.0.1 is not asked" in told.failed[0].reason
+        server.next_link = None
+        server.most = 10_000
+        strict = replace(RECIPE, hosts=("other.example",))
+        told = index_collection(clean, strict, [server.url], dry_run=True, verify="none")
+        assert (told.added, len(told.failed)) == (0, len(items))
+        assert "assets.example is not asked" in told.failed[0].reason
+        strict = replace(RECIPE, hosts=("assets.example",))
+        told = index_collection(clean, strict, [server.url], dry_run=True, verify="none")
+        assert (told.added, told.failed) == (len(items), [])

@@ -433,7 +433,12 @@ def test_connect_finds_the_index_above_the_notebook(fresh_index, monkeypatch, tm
 @pytest.fixture(scope="module")
 def postgres(fresh_index, tmp_path_factory):
     folder = tmp_path_factory.mktemp("postgres")
-    with database.open_datacube(fresh_index("postgres")) as dc, FileServer(folder) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        database.open_datacube(fresh_index("postgres")) as dc,
+        FileServer(folder) as server,
+    ):
+        patch.setenv("ODC_BDC_HOSTS", "127.0.0.0/8")
         add_utm_scenes(dc, UTM, folder, server)
         yield dc
 

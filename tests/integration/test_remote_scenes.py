@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -23,7 +24,7 @@ from odc_bdc.errors import InvalidValueError, ReplacedFileError, UnreadableScene
 from odc_bdc.files import Access, OpenDataset, SceneFiles, Versions
 from odc_bdc.files import remote as remote_files
 from odc_bdc.files.remote import replaced
-from odc_bdc.indexing.sources import Patience
+from odc_bdc.indexing.sources import HOSTS_VARIABLE, Patience
 from odc_bdc.live.image import LiveImage
 from odc_bdc.live.recipe import parse_recipe, recipe_document, recipe_text
 
@@ -38,7 +39,10 @@ def impatient(monkeypatch):
 
     quick = Patience(tries=2, pause=0.001, longest=0.1, timeout=2)
     opening.scene_files.cache_clear()
-    monkeypatch.setattr(opening.SceneFiles.__init__, "__defaults__", (None, None, quick))
+    monkeypatch.setattr(
+        opening.SceneFiles.__init__, "__defaults__", (None, {HOSTS_VARIABLE: "127.0.0.0/8"}, quick)
+    )
+    monkeypatch.setenv(HOSTS_VARIABLE, "127.0.0.0/8")
     yield
     opening.scene_files.cache_clear()
 
@@ -198,7 +202,7 @@ def test_a_scene_that_is_replaced_under_a_reader_is_noticed(pair, server, kind):
     n_clear = [int(c) for c in _counts(task)]
     recipe = parse_recipe(recipe_text(recipe_document(used, n_clear=n_clear)), "x.json")
     now = [0.0]
-    versions = Versions(SceneFiles(), clock=lambda: now[0])
+    versions = Versions(SceneFiles(environ=os.environ), clock=lambda: now[0])
     image = LiveImage(recipe, versions, lambda: now[0])
     assert_same(read_all(image), before)
     # The order of scenes, which follows from the counts of the recipe, changes as well.
@@ -284,7 +288,9 @@ def test_what_gdal_opened_is_closed_by_any_thread_and_if_it_was_replaced(server,
     task = make_task(server.folder, cube_at(*SHAPE), scenes=1)
     used = moved(task, f"{server.url}/").scenes[0].source("BAND13").href
     opened = []
-    thread = threading.Thread(target=lambda: opened.append(OpenDataset(SceneFiles().get(used))))
+    thread = threading.Thread(
+        target=lambda: opened.append(OpenDataset(SceneFiles(environ=os.environ).get(used)))
+    )
     thread.start()
     thread.join()
     opened.pop().close()
@@ -298,7 +304,7 @@ def test_what_gdal_opened_is_closed_by_any_thread_and_if_it_was_replaced(server,
 
     def open_replaced():
         with pytest.raises(ReplacedFileError):
-            OpenDataset(SceneFiles().get(used))
+            OpenDataset(SceneFiles(environ=os.environ).get(used))
 
     thread = threading.Thread(target=open_replaced)
     thread.start()
@@ -394,7 +400,7 @@ def test_an_unreadable_scene_fails_an_image_or_is_left_out(pair, how, caplog):
 
     def image(unreadable):
         recipe = parse_recipe(recipe_text(recipe_document(task, unreadable=unreadable)), "x.json")
-        versions = Versions(SceneFiles(), clock=lambda: now[0])
+        versions = Versions(SceneFiles(environ=os.environ), clock=lambda: now[0])
         return LiveImage(recipe, versions, lambda: now[0])
 
     whole, images = composite_tile(task), {kind: image(kind) for kind in ("fail", "skip")}
@@ -422,5 +428,5 @@ def test_an_unreadable_scene_fails_an_image_or_is_left_out(pair, how, caplog):
 
 def test_no_address_of_another_kind():
     with pytest.raises((InvalidValueError, OSError)):
-        SceneFiles().get("gs://bucket/a.tif").dataset().__enter__()
+        SceneFiles(environ=os.environ).get("gs://bucket/a.tif").dataset().__enter__()
     assert remote_files.PATIENCE.tries * remote_files.PATIENCE.timeout < 120

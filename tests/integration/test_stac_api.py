@@ -406,7 +406,7 @@ def test_token_is_for_its_host_only(sent_as):
     with StacServer(ITEMS) as server, StacServer(ITEMS) as other:
         server.token, server.token_place = SECRET, sent_as
         server.redirects = {"/stac/search": f"{other.url}/search"}
-        find(server, token=AccessToken(SECRET, sent_as), asking={"limit": 4})
+        find(server, token=AccessToken(SECRET, sent_as), asking={"limit": 4}, hosts=[other.host])
         assert other.searches()
         assert "s3cr3t" in json.dumps(server.asked)
         assert "s3cr3t" not in json.dumps(other.asked)
@@ -560,7 +560,7 @@ def test_catalog_on_a_disk_may_lead_to_a_server(tmp_path):
         server.files = {"/files/1.json": ITEMS[0]}
         path = tmp_path / "catalog.json"
         path.write_text(json.dumps(catalog(f"{server.host}/files/1.json")), "utf-8")
-        found = find(server, at=str(path), token=AccessToken(SECRET))
+        found = find(server, at=str(path), token=AccessToken(SECRET), hosts=[server.host])
         assert ids(found) == IDS[:1]
         # The token is for hosts that somebody has named, not for those that a file names.
         assert "s3cr3t" not in json.dumps(server.asked)

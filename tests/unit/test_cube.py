@@ -504,7 +504,7 @@ def test_unknown_cube_lists_the_known(tmp_path):
     with pytest.raises(OdcBdcError, match="is not of type 'object'"):
         find_cube(str(tmp_path / "list.yaml"))
     (tmp_path / "loop.yaml").write_text("a: &x [*x]\n", "utf-8")
-    with pytest.raises(OdcBdcError, match="cannot be read as YAML: an alias holds itself"):
+    with pytest.raises(OdcBdcError, match=r"cannot be read as YAML: .* an alias holds itself"):
         find_cube(str(tmp_path / "loop.yaml"))
     (tmp_path / "broken.yaml").write_text("name: [1\n", "utf-8")
     with pytest.raises(OdcBdcError, match=r"cannot be read as YAML: .* line 2"):

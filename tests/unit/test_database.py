@@ -18,7 +18,7 @@ from datacube.migration import ODC2DeprecationWarning
 from odc_bdc import database
 from odc_bdc.cli import main
 from odc_bdc.cli.database import db
-from odc_bdc.cli.doctor import demo_checks, doctor
+from odc_bdc.cli.doctor import doctor
 from odc_bdc.database import cluster as clusters
 from odc_bdc.database import software
 from odc_bdc.database.configuration import find_user_configuration, write_own
@@ -408,11 +408,3 @@ def test_demo_looks_ahead_at_port_and_room_and_does_nothing(home, monkeypatch):
     assert "-> export ODC_BDC_HOME=a folder on a larger disk" in result.output
     assert "missing, see above; nothing was done" in result.output
     assert not home.exists()
-
-
-def test_demo_needs_postgis_of_the_database_that_the_user_names(home, monkeypatch):
-    bare = database.IndexStatus(source="ODC_DEFAULT_DB_URL", reachable=True, postgis_version="")
-    monkeypatch.setattr(database, "status", lambda *_, **__: bare)
-    (found,) = [c for c in demo_checks(home, host="127.0.0.1", port=0) if c.name == "PostgreSQL"]
-    assert found.missing
-    assert found.mend

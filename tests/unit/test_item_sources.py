@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odc_bdc import OdcBdcError
-from odc_bdc.indexing.sources import AccessToken, Patience, Resume, Search, find_items
+from odc_bdc.indexing.sources import AccessToken, Limits, Patience, Resume, Search, find_items
 from odc_bdc.indexing.sources.access import Discretion
 from odc_bdc.indexing.sources.web import Web
 
@@ -44,9 +44,9 @@ def write(path, content):
     return path
 
 
-def find(*sources, collection=COLLECTION, **asking):
-    search = Search(**asking)
-    return list(find_items([str(s) for s in sources], collection=collection, search=search))
+def find(*sources, collection=COLLECTION, limits=None, **asking):
+    places, search = [str(s) for s in sources], Search(**asking)
+    return list(find_items(places, collection=collection, search=search, limits=limits))
 
 
 def ids(found):
@@ -293,7 +293,8 @@ def test_links_in_circles_and_deep_chains(tmp_path):
         catalog = {"type": "Catalog", "stac_version": "1.0.0", "id": str(n), "links": links}
         write(tmp_path / f"{n}.json", catalog)
     write(tmp_path / f"{length}.json", item("deep"))
-    assert ids(find(tmp_path / "0.json")) == ["deep"]
+    assert "more than 32 deep" in find(tmp_path / "0.json")[0].error
+    assert ids(find(tmp_path / "0.json", limits=Limits(depth=length))) == ["deep"]
 
 
 def test_links_are_followed_when_it_is_their_turn(static_catalog):
@@ -322,7 +323,7 @@ def test_link_of_an_unknown_kind_is_told_and_the_rest_goes_on(tmp_path):
     catalog = {"type": "Catalog", "stac_version": "1.0.0", "links": links}
     write(tmp_path / "1.json", item("1"))
     found = find(write(tmp_path / "catalog.json", catalog))
-    assert "gopher:// is not known" in found[0].error
+    assert "gopher://host is not asked" in found[0].error
     assert ids(found[1:]) == ["1"]
 
 

@@ -902,13 +902,20 @@ def bundle(href="all.zip", **properties):
         ),
         ("s3://bucket/all.TGZ", "/vsitar/{/vsigzip//vsis3/bucket/all.TGZ}/one/7_red.tif"),
         ("/vsicurl/http://a.b/all.zip", "/vsizip/{/vsicurl/http://a.b/all.zip}/one/7_red.tif"),
-        ("file:///data/all%20of%20it.zip", "/vsizip/{/data/all of it.zip}/one/7_red.tif"),
     ],
 )
 def test_members_have_the_names_that_gdal_has_for_them(href, paths):
     with closed_files():
         made = convert(bundle(href), BUNDLE, UTM_PRODUCT, verify="none")
     assert made["measurements"]["red"]["path"] == paths
+
+
+def test_members_on_a_disk_are_named_by_items_on_a_disk():
+    document = bundle("file:///data/all%20of%20it.zip")
+    found = normalise_item(document, BUNDLE, href="/items/one.json").files["red"].path
+    assert found == "/vsizip/{/data/all of it.zip}/one/7_red.tif"
+    with pytest.raises(SceneError, match="is a file of this machine"):
+        normalise_item(document, BUNDLE, href=BASE)
 
 
 @pytest.mark.parametrize("name", ["all.zip", "all.tar", "all.tar.gz", "all.tgz"])
@@ -928,7 +935,7 @@ def test_archives_without_members_in_the_recipe_are_refused(name):
         (bundle("all.7z"), r"item one: red is a member of .*/all.7z, which is no archive \(.zip"),
         (bundle(**{"own:part": None}), "item one: has no own:part, which the recipe wants in the"),
         (bundle(**{"own:part": [7]}), r"item one: own:part: \[7\] is not text"),
-        (bundle("ftp://host/all.zip"), "ftp://host/all.zip: archives are read from paths and"),
+        (bundle("ftp://host/all.zip"), "ftp://host/all.zip: is no path and no address of a file"),
     ],
 )
 def test_members_that_cannot_be_named(document, message):

@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus
 
 from odc_bdc.errors import InvalidValueError
 
@@ -17,10 +17,19 @@ HEADER = "x-api-key"
 PARAMETER = "access_token"
 
 _SHORTEST = 8
-_PARAMETER = re.compile(rf"(?<=[?&])(?:{PARAMETER}|{HEADER})=[^&#\s\"']*&?", re.IGNORECASE)
+# Tokens and signatures in addresses, and what is of no use without them.
+_SECRET = rf"{PARAMETER}|{HEADER}|api_?key|sig|(?:x-(?:amz|goog)-)?signature|x-amz-security-token"
+_BESIDE = (
+    r"x-(?:amz|goog)-[a-z-]+|s[eprstv]|spr|sip|srt|sk(?:oid|tid|t|e|s|v)|expires|policy|"
+    r"awsaccesskeyid|googleaccessid|key-pair-id"
+)
+_VALUE = r"=[^&#\s\"']*&?"
+_PARAMETER = re.compile(rf"(?<=[?&])(?:{_SECRET}){_VALUE}", re.IGNORECASE)
+_SIGNED = re.compile(rf"(?<=[?&])(?:{_SECRET}|{_BESIDE}){_VALUE}", re.IGNORECASE)
 _DANGLING = re.compile(r"[?&](?=#|\s|$)")
 _QUERY = re.compile(r"\?[^\s\"'?]*=[^\s\"']*")
-_HINT = re.compile(rf"{PARAMETER}|{HEADER}", re.IGNORECASE)
+_MARKS = (HEADER, PARAMETER, "api_key", "apikey", "sig=", "signature=", "security-token=")
+_HINT = re.compile("|".join(_MARKS), re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,8 @@ class AccessToken:
         Word before the token in a header.
     variable
         Of the environment, that the token is from; errors name it.
+    beside
+        Parameters of the address that go with it: those of a signature.
 
     Raises
     ------
@@ -51,6 +62,7 @@ class AccessToken:
     name: str | None = None
     scheme: str | None = None
     variable: str = TOKEN_VARIABLE
+    beside: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -62,7 +74,9 @@ class AccessToken:
     @property
     def parameters(self) -> dict[str, str]:
         """What is sent as parameters of the address."""
-        return {self.name or PARAMETER: self.value} if self.sent_as == "query" else {}
+        if self.sent_as != "query":
+            return {}
+        return {**dict(self.beside), self.name or PARAMETER: self.value}
 
     def __post_init__(self) -> None:
         if len(self.value) < _SHORTEST:
@@ -93,7 +107,7 @@ class Discretion(logging.Filter):
         # Escapes may hide a token in JSON that is not parsed yet; that of a quote, which WKT is
         # full of, only hides a token which holds one.
         self._escapes = re.compile(rb"\\" if any(c in value for c in '"\\') else rb"\\[uU/]")
-        self._marks = [mark.lower().encode() for mark in (HEADER, PARAMETER, *spellings)]
+        self._marks = [mark.lower().encode() for mark in (*_MARKS, *spellings)]
 
     def hide(self, value: Any) -> Any:
         """Give a JSON value, or a text, without the token and without parameters that hold one."""
@@ -126,6 +140,42 @@ class Discretion(logging.Filter):
         # First the token: unescaped it may reach into the parameters behind it.
         text = self._token.sub("REDACTED", text) if self._token else text
         if "=" in text and _HINT.search(text):
-            without = _PARAMETER.sub("", text)
-            text = _DANGLING.sub("", without) if without != text else text
+            text = without_secrets(text)
         return _QUERY.sub("", text) if self._queries else text
+
+
+def without_secrets(text: str) -> str:
+    """Give a text without the tokens and signatures that addresses in it hold.
+
+    Examples
+    --------
+    >>> without_secrets("https://h/a.tif?se=2026-01-01&sig=x%2F&v=1"), without_secrets("h?se=1")
+    ('https://h/a.tif?v=1', 'h?se=1')
+    """
+    if not _PARAMETER.search(text):
+        return text
+    return _DANGLING.sub("", _SIGNED.sub("", text))
+
+
+def secrets_in(address: str) -> dict[str, str]:
+    """Give the parameters of an address that open it: a token, or all that is of a signature."""
+    if not _PARAMETER.search(address):
+        return {}
+    pairs = parse_qsl("&".join(found.rstrip("&") for found in _SIGNED.findall(address)))
+    # The secret itself is the last one.
+    return dict(sorted(pairs, key=lambda pair: bool(_PARAMETER.search(f"?{pair[0]}="))))
+
+
+def plain_href(href: str) -> str:
+    """Give an address without its query, which may hold a signature.
+
+    Examples
+    --------
+    >>> plain_href("https://example.org/B04.tif?sig=abc"), plain_href("/data/a?b.tif")
+    ('https://example.org/B04.tif', '/data/a?b.tif')
+    """
+    if "://" not in href:
+        return href
+    scheme, _, rest = href.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

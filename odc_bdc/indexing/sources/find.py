@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from odc_bdc.errors import InvalidValueError, OdcBdcError
 from odc_bdc.indexing.found import FoundItem
-from odc_bdc.indexing.sources.access import PARAMETER, AccessToken, Discretion
+from odc_bdc.indexing.sources.access import AccessToken, Discretion, secrets_in
+from odc_bdc.indexing.sources.hosts import Hosts
 from odc_bdc.indexing.sources.resume import Place, Resume
 from odc_bdc.indexing.sources.search import Search
 from odc_bdc.indexing.sources.stac import is_api, is_collection_of_api
 from odc_bdc.indexing.sources.stac_api import ApiSearch, Page, endpoint_of
 from odc_bdc.indexing.sources.static import Documents, is_table, is_web, static_items
-from odc_bdc.indexing.sources.web import Patience, Web
+from odc_bdc.indexing.sources.web import Limits, Patience, Web
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ def find_items(
     resume: Resume | None = None,
     patience: Patience | None = None,
     progress: Callable[[Progress], None] | None = None,
+    hosts: Iterable[str] = (),
+    limits: Limits | None = None,
 ) -> Iterator[FoundItem]:
     """Give the items of a collection that sources hold, as they are found.
 
@@ -66,6 +69,11 @@ def find_items(
         How long servers are waited for.
     progress
         Called when a source begins, and after each page of an API.
+    hosts
+        Hosts, networks and buckets that links and redirects may lead to, as of `Hosts.of`; those
+        of `sources` may always be asked, and no other is.
+    limits
+        How much is read.
 
     Yields
     ------
@@ -80,8 +88,17 @@ def find_items(
         no such collection.
     """
     wanted = search or Search()
+    places = [str(s) for s in sources]
+    asked = Hosts.of([*(place for place in places if "://" in place), *hosts])
     yield from _Finder(
-        [str(s) for s in sources], collection, wanted, token, resume, patience or Patience()
+        places,
+        collection,
+        wanted,
+        token,
+        resume,
+        patience or Patience(),
+        asked,
+        limits or Limits(),
     ).items(progress or (lambda _: None))
 
 
@@ -93,6 +110,8 @@ class _Finder:
     token: AccessToken | None
     resume: Resume | None
     patience: Patience
+    hosts: Hosts
+    limits: Limits
     count: int = 0
     has_failed: bool = False
 
@@ -139,7 +158,7 @@ class _Finder:
     def _pages(self, source: str, plain: str, start: Place) -> Iterator[Page]:
         # Static documents on a disk may link to servers; those are not meant by the token.
         token = (_token_in(source) or self.token) if is_web(source) else None
-        with Web(plain, token, self.patience) as web:
+        with Web(plain, token, self.patience, hosts=self.hosts, limits=self.limits) as web:
             documents = Documents(web)
             document = documents.peek(plain) if is_web(plain) and not is_table(plain) else None
             if is_api(document) or is_collection_of_api(document):
@@ -163,5 +182,8 @@ def _token_in(source: str) -> AccessToken | None:
         raise InvalidValueError(
             f"{parts.hostname}: do not write a password into an address; `.netrc` is the place"
         )
-    given = parse_qs(parts.query).get(PARAMETER)
-    return AccessToken(given[0], "query") if given else None
+    found = list(secrets_in(f"?{parts.query}").items())
+    if not found:
+        return None
+    *beside, (name, value) = found
+    return AccessToken(value, "query", name, beside=tuple(beside))

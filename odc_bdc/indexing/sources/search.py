@@ -180,6 +180,12 @@ class Search:
             A server has been asked for it by the same search, and may know more of the item than
             it shows: properties that the item lacks speak for it.
         """
+        try:
+            return self._matches(document, from_api=from_api)
+        except Exception:  # noqa: BLE001 (whatever an item does to what reads it)
+            return True
+
+    def _matches(self, document: Mapping[str, Any], *, from_api: bool) -> bool:
         found = document.get("properties")
         properties = found if isinstance(found, Mapping) else {}
         return (

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pystac.utils import make_absolute_href
 
 from odc_bdc.errors import SourceError, UnknownNameError
+from odc_bdc.indexing.sources.access import plain_href
 
 Kind: TypeAlias = Literal["item", "items", "catalog"]
 
@@ -28,7 +29,7 @@ def kind_of(document: Any) -> Kind | None:
     if isinstance(document.get("features"), list):
         return "items"
     # Before STAC 1.0 catalogs and collections had no type.
-    if kind in {"Catalog", "Collection"} or ("stac_version" in document and "links" in document):
+    if kind in ("Catalog", "Collection") or ("stac_version" in document and "links" in document):
         return "catalog"
     return None
 
@@ -73,10 +74,13 @@ def absolute(href: str, start: str) -> str:
     try:
         found: str = make_absolute_href(href, start)
     except ValueError as e:
-        raise SourceError(f"{start}: the link {href!r} cannot be read") from e
+        raise SourceError(f"{plain_href(start)}: a link cannot be read as an address") from e
     protocol, own = protocol_of(found), protocol_of(start)
     if own != "file" and protocol not in {own, *_REMOTE}:
-        raise SourceError(f"{start}: the link {href!r} leads to no place that a server may link to")
+        raise SourceError(
+            f"{plain_href(start)}: the link {plain_href(href)!r} leads to no place that a server "
+            "may link to"
+        )
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,6 +14,7 @@ from pystac_client import ItemSearch
 
 from odc_bdc.errors import SourceError
 from odc_bdc.indexing.found import FoundItem
+from odc_bdc.indexing.sources.access import plain_href
 from odc_bdc.indexing.sources.search import Search
 from odc_bdc.indexing.sources.stac import absolute, is_api, links, unknown_collection
 from odc_bdc.indexing.sources.web import Web, WebError
@@ -21,8 +24,23 @@ Link: TypeAlias = Mapping[str, Any]
 
 # A server may not know the query extension, or one of the methods, or take long addresses.
 _NOT_SO = {400, 404, 405, 413, 414, 415, 422, 501}
+_METHODS = ("GET", "POST")
+# Headers that say who asks, or of whom, or how the request is read, are not for a page to set.
+_OWN_HEADERS = re.compile(
+    r"authorization|cookie2?|host|connection|keep-alive|te|trailer|upgrade|expect|range|forwarded|"
+    r"(content|transfer|proxy|sec|if|accept-encoding)(-.*)?|"
+    r"(x-)?(api-key|forwarded|real-ip|original|rewrite|http-method|method|aws|amz|goog|ms|metadata|auth)"
+    r"(-.*)?|metadata.*",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+_VALUE = re.compile(r"[\x20-\x7e]{0,4096}")
+_MOST_HEADERS = 16
+_LONGEST_LINK = 1 << 20
 # Pages with nothing new, one after the other, before a server is said to go round in circles.
 _MOST_STALE = 10
+_MOST_NAMELESS = 1000
+_MOST_LISTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,7 @@ class ApiSearch:
         self._collection = collection
         self._search = search
         self._seen: set[tuple[str, str]] = set()
+        self._nameless = 0
 
     def pages(self, start: Link | None, restart: Callable[[], None]) -> Iterator[Page]:
         """Give the pages, each item once.
@@ -127,17 +146,17 @@ class ApiSearch:
             If the server has no such collection.
         """
         link, document = self._begin(start, restart)
-        visited: set[str] = set()
+        visited: set[bytes] = set()
         stale = 0
         while True:
-            visited.add(json.dumps(link, sort_keys=True))
+            visited.add(_digest(link))
             features = self._features(document, link)
             items = list(self._new(features))
             stale = 0 if items else stale + 1
             following = self._following(document, link, len(features))
             if following and (
                 stale > (1 if self._endpoint.numbered else _MOST_STALE)
-                or json.dumps(following, sort_keys=True) in visited
+                or _digest(following) in visited
             ):
                 raise SourceError(
                     f"{self._endpoint.href}: the server gives the same page again and again; "
@@ -146,6 +165,12 @@ class ApiSearch:
             yield Page((i for i in items if self._is_wanted(i)), following, _matched(document))
             if following is None:
                 return
+            most = self._web.limits.documents
+            if len(visited) >= most:
+                raise SourceError(
+                    f"{self._endpoint.href}: the search has more than {most} pages; ask for less "
+                    "at once, or set `documents` of `limits` in the recipe"
+                )
             link = following
             document = self._follow(link)
 
@@ -210,11 +235,16 @@ class ApiSearch:
         return {"href": _with_parameters(self._endpoint.href, asked.get_parameters())}
 
     def _follow(self, link: Link) -> Mapping[str, Any]:
-        headers = link.get("headers")
+        method = str(link.get("method", "GET")).upper()
+        if method not in _METHODS:
+            raise SourceError(
+                f"{self._endpoint.href}: the link to the next page asks for the method "
+                f"{method[:20]!r}; a search is asked by {' or '.join(_METHODS)}"
+            )
         document = self._web.json(
             absolute(str(link["href"]), self._endpoint.href),
-            method=str(link.get("method", "GET")).upper(),
-            headers={k: str(v) for k, v in headers.items()} if isinstance(headers, dict) else None,
+            method=method,
+            headers=_headers(link.get("headers")),
             body=link.get("body"),
         )
         return document if isinstance(document, Mapping) else {}
@@ -223,7 +253,8 @@ class ApiSearch:
         features = document.get("features")
         if not isinstance(features, list):
             raise SourceError(
-                f"{link['href']}: the answer has no features, so this is no search of a STAC API"
+                f"{plain_href(str(link['href']))}: the answer has no features, so this is no "
+                "search of a STAC API"
             )
         return features
 
@@ -231,6 +262,9 @@ class ApiSearch:
         """Give the items that no page had before: pages shift when a collection grows."""
         for feature in features:
             if not isinstance(feature, dict) or not isinstance(feature.get("id"), str):
+                self._nameless += 1
+                if self._nameless > _MOST_NAMELESS:
+                    raise SourceError(f"{self._endpoint.href}: too many features have no id")
                 yield FoundItem(
                     self._endpoint.href, self._endpoint.href, None, "not a STAC item: it has no id"
                 )
@@ -257,8 +291,9 @@ class ApiSearch:
         for following in links(document, "next"):
             kept = ("href", "method", "body", "headers")
             found = {k: following[k] for k in kept if following.get(k) is not None}
-            if following.get("merge"):
-                found["body"] = {**(link.get("body") or {}), **found.get("body", {})}
+            body = found.get("body", {})
+            if following.get("merge") and isinstance(body, dict):
+                found["body"] = {**(link.get("body") or {}), **body}
             return found
         told = _context(document)
         if not count or not (self._endpoint.numbered or "page" in told):
@@ -272,9 +307,9 @@ class ApiSearch:
         """See that the server has the collection, if it tells which it has."""
         known: list[str] = []
         address: str | None = self._endpoint.collections
-        visited = set()
+        visited: set[str] = set()
         try:
-            while address and address not in visited:
+            while address and address not in visited and len(visited) < _MOST_LISTS:
                 visited.add(address)
                 document = self._web.json(address)
                 listed = document.get("collections", []) if isinstance(document, dict) else []
@@ -285,6 +320,36 @@ class ApiSearch:
             return
         if known and self._collection not in known:
             raise unknown_collection(self._collection, known, self._endpoint.collections)
+
+
+def _digest(link: Link) -> bytes:
+    """Give what tells a link from others, in little room.
+
+    Raises
+    ------
+    SourceError
+        If it is no link that a server would give.
+    """
+    try:
+        text = json.dumps(link, sort_keys=True)
+    except (RecursionError, TypeError):
+        text = ""
+    if not text or len(text) > _LONGEST_LINK:
+        raise SourceError(f"{plain_href(str(link['href']))}: the link to the next page is too long")
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def _headers(given: Any) -> dict[str, str] | None:
+    """Give the headers of a link that a server may have sent."""
+    if not isinstance(given, Mapping):
+        return None
+    return {
+        name: str(value)
+        for name, value in list(given.items())[:_MOST_HEADERS]
+        if _HEADER.fullmatch(name)
+        and not _OWN_HEADERS.fullmatch(name)
+        and _VALUE.fullmatch(str(value))
+    }
 
 
 def _context(document: Mapping[str, Any]) -> Mapping[str, Any]:

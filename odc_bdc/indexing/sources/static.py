@@ -22,6 +22,7 @@ from odc_bdc.errors import (
     SourceError,
 )
 from odc_bdc.indexing.found import FoundItem
+from odc_bdc.indexing.sources.access import plain_href
 from odc_bdc.indexing.sources.files import asked, file_system, words
 from odc_bdc.indexing.sources.search import Search
 from odc_bdc.indexing.sources.stac import (
@@ -31,12 +32,15 @@ from odc_bdc.indexing.sources.stac import (
     links,
     unknown_collection,
 )
-from odc_bdc.indexing.sources.web import Web
+from odc_bdc.indexing.sources.web import Limits, Web
 
 _LINES = (".ndjson", ".jsonl", ".geojsonl", ".ndgeojson")
 _PARQUET = (".parquet", ".geoparquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _ROWS = 500
+# Documents one after the other without an item that is new, before a source is said to go on so.
+_MOST_STALE = 10_000
+_SET = "; set `{}` of `limits` in the recipe if that is right"
 _NO_ITEM = "not a STAC item"
 
 
@@ -66,7 +70,27 @@ class Documents:
         if is_web(href):
             return self._web.json(href)
         with self.file(href) as file:
-            return self.parsed(file.read(), href)
+            return self.parsed(self.bounded(file.read(self.limits.document + 1), href), href)
+
+    @property
+    def limits(self) -> Limits:
+        """How much is read."""
+        return self._web.limits
+
+    def bounded(self, text: bytes, where: str) -> bytes:
+        """Give a text that was read as far as it may go.
+
+        Raises
+        ------
+        SourceError
+            If it goes on.
+        """
+        if len(text) > self.limits.document:
+            raise SourceError(
+                f"{where}: is longer than {self.limits.document_mb} MB; set `document_mb` of "
+                "`limits` in the recipe if that is right"
+            )
+        return text
 
     def peek(self, href: str) -> Any:
         """Give the JSON at a path or address, and keep it for when it is asked for."""
@@ -84,7 +108,10 @@ class Documents:
 
     def hidden(self, document: Any) -> Any:
         """Give a document without tokens."""
-        return self._web.discretion.hide(document)
+        try:
+            return self._web.discretion.hide(document)
+        except RecursionError as e:
+            raise SourceError("is nested too deeply") from e
 
     @contextmanager
     def file(self, href: str) -> Iterator[IO[bytes]]:
@@ -113,6 +140,7 @@ class Documents:
             with self._web.download(href) as file:
                 yield file
         else:
+            self._web.hosts.check(href)
             filesystem, path = file_system(href)
             file = asked(href, lambda: filesystem.open(path, "rb"))
             with file:
@@ -175,16 +203,20 @@ class _Walk:
         self._start = start
         self._collection = collection
         self._others: set[str] = set()
-        self._todo = [start]
+        # Each with the number of links that led there.
+        self._todo = [(start, 0)]
         self._visited = {start}
+        self._seen: set[int] = set()
+        self._stale = 0
         self._count = 0
 
     def items(self) -> Iterator[FoundItem]:
         while self._todo:
-            href = self._todo.pop()
-            shown = self._source if href == self._start else href
+            href, depth = self._todo.pop()
+            shown = self._source if href == self._start else plain_href(href)
+            known = len(self._seen)
             try:
-                for item in self._items_at(href, shown):
+                for item in self._items_at(href, shown, depth):
                     self._count += 1
                     yield item
             except OdcBdcError as e:
@@ -192,12 +224,19 @@ class _Walk:
                     raise
                 self._count += 1
                 yield FoundItem(shown, href, None, str(e))
+            is_new = len(self._seen) > known or is_table(href)
+            self._stale = 0 if is_new else self._stale + 1
+            if self._stale > _MOST_STALE:
+                raise SourceError(
+                    f"{self._source}: leads to {_MOST_STALE} documents without a new item, one "
+                    "after the other; give the catalogs below it that are meant"
+                )
         if not self._count and self._others:
             raise unknown_collection(self._collection, self._others, self._source)
         if not self._count:
             raise InvalidValueError(f"{self._source}: no STAC item")
 
-    def _items_at(self, href: str, shown: str) -> Iterator[FoundItem]:
+    def _items_at(self, href: str, shown: str, depth: int) -> Iterator[FoundItem]:
         if _has_suffix(href, _LINES):
             yield from _line_items(self._documents, href, shown)
         elif _has_suffix(href, _PARQUET):
@@ -208,28 +247,40 @@ class _Walk:
             if kind is None:
                 raise SourceError(f"{shown}: not a STAC item, catalog or collection")
             if kind == "catalog":
-                yield from self._follow(document, href, ("child", "item", "items"))
+                yield from self._follow(document, href, ("child", "item", "items"), depth + 1)
             else:
-                yield from _items_in(document, href, shown)
-                yield from self._follow(document, href, ("next",) if kind == "items" else ())
+                for item in _items_in(document, href, shown):
+                    self._seen.add(hash(str(item.document and item.document.get("id"))))
+                    yield item
+                yield from self._follow(document, href, ("next",) if kind == "items" else (), depth)
 
     def _follow(
-        self, document: Mapping[str, Any], href: str, rels: tuple[str, ...]
+        self, document: Mapping[str, Any], href: str, rels: tuple[str, ...], depth: int
     ) -> Iterator[FoundItem]:
         """Note where a document leads; give the links that lead nowhere."""
         if is_collection(document) and document.get("id") != self._collection:
             self._others.add(str(document.get("id")))
             return
         ahead = []
+        limits = self._documents.limits
         for link in links(document, *rels):
             try:
                 to = absolute(link["href"], href)
             except SourceError as e:
                 yield FoundItem(href, href, None, str(e))
                 continue
-            if to not in self._visited:
-                self._visited.add(to)
-                ahead.append(to)
+            if to in self._visited:
+                continue
+            if depth > limits.depth:
+                raise SourceError(
+                    f"catalogs lie more than {limits.depth} deep{_SET.format('depth')}"
+                )
+            if len(self._visited) >= limits.documents:
+                raise SourceError(
+                    f"leads to more than {limits.documents} documents{_SET.format('documents')}"
+                )
+            self._visited.add(to)
+            ahead.append((to, depth))
         self._todo += reversed(ahead)
 
 
@@ -260,7 +311,9 @@ def _line_items(documents: Documents, href: str, shown: str) -> Iterator[FoundIt
         return document
 
     with documents.file(href) as file:
-        for number, line in enumerate(file, 1):
+        lines = iter(lambda: file.readline(documents.limits.document + 1), b"")
+        for number, line in enumerate(lines, 1):
+            documents.bounded(line, f"{shown}:{number}")
             # GeoJSON text sequences (RFC 8142) begin each with this mark.
             text = line.strip(b"\x1e \t\r\n")
             if not text:

@@ -6,38 +6,46 @@ import json
 import logging
 import re
 import tempfile
-import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 import tenacity
-from requests.adapters import HTTPAdapter
 from requests.exceptions import (
     ChunkedEncodingError,
     ConnectTimeout,
-    ContentDecodingError,
     RequestException,
     SSLError,
     Timeout,
 )
 from requests.models import PreparedRequest, Response
 from urllib3 import Retry
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from odc_bdc import __version__
 from odc_bdc.errors import SourceError
 from odc_bdc.indexing.sources.access import TOKEN_VARIABLE, AccessToken, Discretion
+from odc_bdc.indexing.sources.hosts import Hosts, RefusedError
+from odc_bdc.indexing.sources.transport import BoundedAdapter
 
 _LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry", "pystac_client.stac_api_io")
 _TRIES_TO_CONNECT = 2
 _CONNECT = 20.0
-_SLOW = 3  # times the patience with silence, that a part of a file may take
+_MOST_REDIRECTS = 5
+_PIECE = 1 << 16
+# What a request has of us; whatever else it has was named by the server that it was meant for.
+_OWN_HEADERS = {"range", "accept-encoding"}
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _log = logging.getLogger(__name__)
 _Given = TypeVar("_Given")
@@ -66,6 +74,38 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is read of what others have written.
+
+    Attributes
+    ----------
+    document_mb
+        Megabytes of a document, of a page of a search or of a line of a file, unpacked.
+    file_mb
+        Megabytes of a file that is read as a whole, such as a table of items.
+    documents
+        Documents that a source leads to, or pages of a search.
+    depth
+        Catalogs below each other.
+    """
+
+    document_mb: int = 128
+    file_mb: int = 4096
+    documents: int = 1_000_000
+    depth: int = 32
+
+    @property
+    def document(self) -> int:
+        """Bytes of a document."""
+        return self.document_mb << 20
+
+    @property
+    def file(self) -> int:
+        """Bytes of a file."""
+        return self.file_mb << 20
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Why a request has no useful answer."""
 
@@ -87,9 +127,14 @@ _FAULTS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Failed], ...
         (ConnectTimeout, NewConnectionError),
         Failed("no server answers there; check the address", passing=True, unreached=True),
     ),
-    (Timeout, Failed("no answer within {timeout:g} s", passing=True)),
+    ((Timeout, ReadTimeoutError), Failed("no answer within {timeout:g} s", passing=True)),
     (
-        (requests.ConnectionError, ChunkedEncodingError, ContentDecodingError, HTTPError),
+        (
+            requests.ConnectionError,
+            ChunkedEncodingError,
+            HTTPError,
+            zlib.error,
+        ),
         Failed("the connection was dropped", passing=True),
     ),
 )
@@ -109,11 +154,18 @@ class _Again(Exception):  # noqa: N818 (a signal to tenacity, which never gets o
         self.failed = failed
 
 
-class _TokenAdapter(HTTPAdapter):
+class _Session(requests.Session):
+    """A session that leaves redirects to `Web`; its parent reads all of an answer that is one."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        return iter(())
+
+
+class _TokenAdapter(BoundedAdapter):
     """Adds the token when a request leaves: nobody who holds the request has seen it."""
 
-    def __init__(self, token: AccessToken, connections: int) -> None:
-        super().__init__(pool_maxsize=connections)
+    def __init__(self, token: AccessToken, *args: Any) -> None:
+        super().__init__(*args)
         self._token = token
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
@@ -159,6 +211,10 @@ class Web:
         To one host that are kept open.
     signed
         Addresses may hold signatures, which are kept out of all logs.
+    hosts
+        Those that may be asked, by an address, a link or a redirect; None for that of `address`.
+    limits
+        Of answers.
     """
 
     def __init__(
@@ -170,6 +226,8 @@ class Web:
         advice: str = f"the server wants an access token; set {TOKEN_VARIABLE}",
         connections: int = 10,
         signed: bool = False,
+        hosts: Hosts | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._origin = origin(address)
         self._token = token
@@ -177,12 +235,16 @@ class Web:
         self._advice = advice
         self._answered = False
         self.discretion = Discretion(token, queries=signed)
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers["User-Agent"] = f"odc_bdc/{__version__}"
+        self._session.headers["Accept-Encoding"] = "gzip, deflate"
+        self.hosts = Hosts.of([address]) if hosts is None else hosts
+        self.limits = limits or Limits()
+        how = self.hosts, patience.timeout, self.limits.file + self.limits.document, connections
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+            self._session.mount(scheme, BoundedAdapter(*how))
         if token:
-            self._session.mount(f"{self._origin}/", _TokenAdapter(token, connections))
+            self._session.mount(f"{self._origin}/", _TokenAdapter(token, *how))
 
     def __enter__(self) -> Self:
         for name in _LOGGERS:
@@ -216,8 +278,8 @@ class Web:
         """
 
         def ask() -> Any:
-            response = self._send(address, method=method, headers=headers, json=body)
-            return self._parsed(response.content)
+            with self._send(address, method=method, headers=headers, json=body) as response:
+                return self._parsed(b"".join(_pieces(response, self.limits.document)))
 
         return self._patiently(ask, address)
 
@@ -235,9 +297,9 @@ class Web:
             def fetch() -> None:
                 file.seek(0)
                 file.truncate()
-                with self._send(address, stream=True) as response:
-                    for part in response.iter_content(1 << 20):
-                        file.write(part)
+                with self._send(address) as response:
+                    for piece in _pieces(response, self.limits.file):
+                        file.write(piece)
 
             self._patiently(fetch, address)
             file.seek(0)
@@ -255,44 +317,62 @@ class Web:
         headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
 
         def fetch() -> Part:
-            with self._send(address, stream=True, headers=headers) as response:
-                return self._received(response, start)
+            with self._send(address, headers=headers) as response:
+                return _received(response, start, stop)
 
         return self._patiently(fetch, address)
 
-    def _received(self, response: Response, start: int) -> Part:
-        """Read the answer that holds a part; an answer that drips in is as bad as none."""
-        told = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status_code != HTTPStatus.PARTIAL_CONTENT or not told:
-            reason = "the server gives no parts of files (HTTP range requests)"
-            raise _Again(Failed(reason, response.status_code))
-        first, last, size = (int(number) for number in told.groups())
-        until = time.monotonic() + _SLOW * self._patience.timeout
-        content = bytearray()
-        # As it comes: to wait for more would be to wait for a server that drips.
-        while piece := response.raw.read1(1 << 18):
-            content += piece
-            if time.monotonic() > until:
-                raise _Again(Failed("the answer comes too slowly"))
-        if len(content) < last + 1 - first:
-            raise _Again(Failed("the connection was dropped", passing=True))
-        if first != start or len(content) != last + 1 - first:
-            raise _Again(Failed("the answer is another part than was asked for", passing=True))
-        mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        return Part(bytes(content), size, mark)
-
-    def _send(self, address: str, *, method: str = "GET", **kwargs: Any) -> Response:
-        address = self._as_secure_as_asked(address)
-        response = self._session.request(
-            method,
-            address,
-            timeout=(min(_CONNECT, self._patience.timeout), self._patience.timeout),
-            **kwargs,
-        )
-        self._answered = True
+    def _send(
+        self,
+        address: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> Response:
+        """Ask, and go where the server leads, as far as that may be asked."""
+        for _ in range(_MOST_REDIRECTS + 1):
+            address = self._as_secure_as_asked(address)
+            self.hosts.check(address)
+            response = self._session.request(
+                method,
+                address,
+                timeout=(min(_CONNECT, self._patience.timeout), self._patience.timeout),
+                # What is behind the head is only read where it is known what it may be.
+                stream=True,
+                allow_redirects=False,
+                headers=headers,
+                **kwargs,
+            )
+            self._answered = True
+            if not response.is_redirect:
+                break
+            response.close()
+            asked, address = address, self._led_to(address, response)
+            if response.status_code not in {307, 308} and method != "GET":
+                method, kwargs = "GET", {}
+            if origin(address) != origin(asked):
+                headers = {k: v for k, v in (headers or {}).items() if k.lower() in _OWN_HEADERS}
+        else:
+            raise _Again(Failed(f"more than {_MOST_REDIRECTS} redirects", response.status_code))
         if not response.ok:
+            response.close()
             raise _Again(self._refused(response))
         return response
+
+    def _led_to(self, address: str, response: Response) -> str:
+        """Give where a redirect leads."""
+        target = urljoin(address, self._session.get_redirect_target(response) or "")
+        target = self._as_secure_as_asked(target)
+        secure = ("https://",) if origin(address).startswith("https:") else ("https://", "http://")
+        reason = "" if target.lower().startswith(secure) else f"no address of {secure[-1]}"
+        try:
+            self.hosts.check(target)
+        except RefusedError as e:
+            reason = str(e)
+        if reason:
+            raise _Again(Failed(f"its redirect is not followed: {reason}", response.status_code))
+        return target
 
     def _parsed(self, content: bytes) -> Any:
         try:
@@ -332,7 +412,9 @@ class Web:
                 return do()
             except _Again as e:
                 return e.failed
-            except (RequestException, HTTPError, UnicodeError) as e:
+            except RefusedError as e:
+                return Failed(str(e))
+            except (RequestException, HTTPError, UnicodeError, zlib.error) as e:
                 return _failed(e, self._patience.timeout)
 
         pause, longest = self._patience.pause, self._patience.longest
@@ -367,6 +449,50 @@ class Web:
             secure = address.replace("http:", "https:", 1)
             return secure if origin(secure) == self._origin else address
         return address
+
+
+def _pieces(response: Response, most: int) -> Iterator[bytes]:
+    """Give what an answer holds, unpacked; a small one may unpack into one without end."""
+    packed = response.headers.get("Content-Encoding", "").strip().lower()
+    if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+        raise RefusedError("the answer is packed in a way that was not asked for")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed not in {"", "identity"} else None
+    count = 0
+    while piece := response.raw.read(_PIECE, decode_content=False):
+        while piece:
+            found = unpack.decompress(piece, 1 << 20) if unpack else piece
+            piece = unpack.unconsumed_tail if unpack else b""
+            count += len(found)
+            if count > most:
+                raise RefusedError(f"the answer is longer than {most >> 20} MB; see `limits`")
+            yield found
+    if unpack and (rest := unpack.flush()):
+        yield rest
+    if unpack and not unpack.eof:
+        raise _Again(Failed("the connection was dropped", passing=True))
+
+
+def _received(response: Response, start: int, stop: int) -> Part:
+    """Read the answer that holds a part, and no more than was asked for."""
+    told = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status_code != HTTPStatus.PARTIAL_CONTENT or not told:
+        reason = "the server gives no parts of files (HTTP range requests)"
+        raise _Again(Failed(reason, response.status_code))
+    first, last, size = (int(number) for number in told.groups())
+    count = last + 1 - first
+    other = Failed("the answer is another part than was asked for", response.status_code, 0.0, True)
+    if first != start or not 0 < count <= stop - start:
+        raise _Again(other)
+    content = bytearray()
+    # As it comes: to wait for more would be to wait for a server that drips.
+    while len(content) <= count and (piece := response.raw.read1(1 << 18)):
+        content += piece
+    if len(content) < count:
+        raise _Again(Failed("the connection was dropped", passing=True))
+    if len(content) > count:
+        raise _Again(other)
+    mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+    return Part(bytes(content), size, mark)
 
 
 def origin(address: str) -> str:
