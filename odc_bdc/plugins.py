@@ -40,7 +40,7 @@ def plugin(group: str, name: str) -> Any:
     if len(found) > 1:
         raise InvalidValueError(
             f"{name!r} is installed more than once as an entry point of {group} "
-            f"({', '.join(found)}): remove all packages that have it but one"
+            f"({', '.join(sorted(found))}): remove all packages that have it but one"
         )
     (entry,) = found.values()
     try:

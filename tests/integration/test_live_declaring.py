@@ -38,6 +38,7 @@ from odc_bdc.indexing.known import derived_datasets
 from odc_bdc.live.checking import check_live, declared_images
 from odc_bdc.live.declaring import declare_cube, unbuild_cube
 from odc_bdc.live.recipe import RECIPE_SUFFIX, read_recipe
+from odc_bdc.live.roots import Roots
 from odc_bdc.planning import cube_status, expected_clear, plan_cube, survey_cube
 
 IMAGES = 4
@@ -86,9 +87,10 @@ def formats(dc):
 
 
 def recipe_of(dataset):
-    document = Path(dataset.uri.removeprefix("file://"))
-    (path,) = {m["path"] for m in dataset.metadata_doc["measurements"].values()}
-    return read_recipe(document.parent / path)
+    (uri,) = set(measurement_paths(dataset).values())
+    root, _, rest = uri.rpartition("/live/")
+    assert rest
+    return read_recipe(uri, Roots.of(root.removeprefix("file://")))
 
 
 def states(dc, failures=None):
@@ -424,9 +426,7 @@ def test_declared_in_a_bucket(clean, bucket, tmp_path):
     store = ImageStore.open(bucket[0], work=tmp_path)
     declare(clean, store)
     for dataset in visible(clean).values():
-        (path,) = {m["path"] for m in dataset.metadata_doc["measurements"].values()}
-        recipe = read_recipe(f"{dataset.uri.rpartition('/')[0]}/{path}")
-        assert recipe.task in tasks_of(clean)
+        assert recipe_of(dataset).task in tasks_of(clean)
     assert declare(clean, store).counts == {"unchanged": IMAGES}
 
 
