@@ -69,7 +69,8 @@ class LiveTerms:
 
     def fingerprint(self, task: CompositeTask) -> str:
         """Give a checksum of all that a live image follows from, but the counts of clear pixels."""
-        return self._checksum(self._document(task))
+        # The word tells them from those of releases whose datasets did not tell the digest.
+        return self._checksum(self._document(task), "digest\n")
 
     def recipe(
         self, task: CompositeTask, n_clear: Sequence[int | None] | None, stamp: str | None
@@ -100,8 +101,9 @@ class LiveTerms:
     def _document(self, task: CompositeTask) -> dict[str, Any]:
         return recipe_document(task, unreadable=self.unreadable)
 
-    def _checksum(self, document: Mapping[str, Any]) -> str:
-        return hashlib.sha256(f"{self.place}\n{recipe_text(document)}".encode()).hexdigest()
+    def _checksum(self, document: Mapping[str, Any], more: str = "") -> str:
+        text = f"{self.place}\n{more}{recipe_text(document)}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, task: CompositeTask, live_id: uuid.UUID) -> str:
         """Give where the files of a live image belong, relative to the root."""
@@ -117,9 +119,15 @@ class LiveTerms:
         name = f"{self.folder(task, live_id)}/{self.store.layout.item_id(task)}"
         return name + RECIPE_SUFFIX, name + DOCUMENT_SUFFIX
 
-    def is_written(self, task: CompositeTask, live_id: uuid.UUID) -> bool:
-        """Tell whether recipe and document of a live image are there."""
-        return all(self.storage.exists(path) for path in self.files(task, live_id))
+    def is_written(self, task: CompositeTask, live_id: uuid.UUID, path: str) -> bool:
+        """Tell whether the recipe that a dataset has the path of is there, and its document."""
+        recipe, document = self.files(task, live_id)
+        text = self.storage.read(recipe)
+        return (
+            text is not None
+            and path == with_digest(recipe.rpartition("/")[2], text)
+            and self.storage.exists(document)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ def place(tmp_path_factory):
             )
         }
         log = home / "ows.log"
-        with start_server(index, port=0, workers=1, log=log, environ=environ) as server:
+        with start_server(
+            index, port=0, workers=1, log=log, environ=environ, timeout=600
+        ) as server:
             yield SimpleNamespace(
                 dc=dc, home=home, outside=outside, attacker=attacker, server=server,
                 marker=marker, task=tasks[0], installed=installed,
