@@ -333,10 +333,10 @@ def test_a_recipe_without_digest(place, way, record_property):
 @ways
 def test_lines_of_the_log(place, way, record_property):
     """A dataset's recipe has a name with line breaks, which would be lines of the log."""
-    url = "https://127.0.0.1:9/x\nERROR all is lost\x1b[2J.json?signature=" + SECRET
+    url = f"https://127.0.0.1:9/x\nERROR all is lost\x1b[2J{RECIPE_SUFFIX}"
     reason = strike(place, way, url + "#sha256=" + "0" * 64, record_property)
+    assert "all is lost" in reason
     assert "\x1b" not in reason
-    assert SECRET not in reason
 
 
 @ways

@@ -61,11 +61,13 @@ def place(tmp_path_factory):
         log = home / "ows.log"
         # Images are kept, as where services are run; none of live ones, for scenes change.
         environ = {**os.environ, "ODC_BDC_OWS_CACHE": str(home / "cache")}
-        with start_server(index, port=0, workers=1, log=log, environ=environ) as server:
-            with pytest.MonkeyPatch.context() as patch:
-                # As who loads data beside the services has it.
-                patch.setenv("ODC_CONFIG_PATH", str(index.config_path))
-                yield SimpleNamespace(dc=dc, tasks=tasks, store=store, server=server, home=home)
+        with (
+            start_server(index, port=0, workers=1, log=log, environ=environ) as server,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            # As who loads data beside the services has it.
+            patch.setenv("ODC_CONFIG_PATH", str(index.config_path))
+            yield SimpleNamespace(dc=dc, tasks=tasks, store=store, server=server, home=home)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import xarray as xr
 import yaml
+from made_plugins import install
 
 from odc_bdc import composite_cube, find_cube, harmonise
 from odc_bdc.building import build_cube, composite_tile

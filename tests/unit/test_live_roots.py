@@ -38,7 +38,7 @@ def test_the_variable_names_folders_and_buckets_and_nothing_else_counts(home, tm
     assert found == Roots((tmp_path / "a b",), ("s3://bucket/cubes/", "s3://other/"))
     assert recipe_roots({"ODC_BDC_ROOTS": str(found)}) == found
     for wrong in ("https://h/cubes", "file:///cubes", "s3://"):
-        with pytest.raises(InvalidValueError, match="ODC_BDC_ROOTS: .*recipes are read in folders"):
+        with pytest.raises(InvalidValueError, match=r"ODC_BDC_ROOTS: .*are read in folders"):
             recipe_roots({"ODC_BDC_ROOTS": wrong})
 
 
@@ -128,7 +128,7 @@ def test_paths_are_compared_as_they_are_really(home, tmp_path):
         "s3://bucket2/cubes/a.json",
         "S3://bucket/cubes/a.json",
     ):
-        with pytest.raises(SourceError, match="recipes are read only below .*ODC_BDC_ROOTS"):
+        with pytest.raises(SourceError, match=r"recipes are read only below .*ODC_BDC_ROOTS"):
             roots.place(href)
     for href in ("http://h/a.json", "https://h/a.json?sig=abc", "gs://b/a", "memory://a"):
         with pytest.raises(SourceError, match="from disks and buckets only") as told:
