@@ -80,8 +80,8 @@ def add_documents(
     Returns
     -------
     list of Record
-        ``added``, ``updated``, ``restored``, ``unchanged`` or ``failed``, in the order of `documents`. One
-        that cannot be read or that the index refuses fails alone.
+        ``added``, ``updated``, ``restored``, ``unchanged`` or ``failed``, in the order of
+        `documents`. One that cannot be read or that the index refuses fails alone.
 
     Raises
     ------
