@@ -77,6 +77,7 @@ def main() -> None:
     cube = cube_at(options.side, options.side, find_cube(CUBES[options.function]))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        os.environ["ODC_BDC_ROOTS"] = str(root)
         tasks = {count: make_task(root, cube, count, 1 + n) for n, count in enumerate(COUNTS)}
         index = database.bring_up(root, environ={"PATH": os.environ["PATH"]}, driver="postgis")
         try:
