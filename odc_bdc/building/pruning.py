@@ -271,7 +271,9 @@ class _Search:
             if one.archived is not None:
                 continue
             folder = _folder(document)
-            paths = (f"{folder}/{path}" for path in one.paths if "://" not in path)
+            # Behind # stands what a recipe is checked by.
+            told = (path.partition("#")[0] for path in one.paths if "://" not in path)
+            paths = (f"{folder}/{path}" for path in told)
             all_of_it = dict.fromkeys((document, *paths))  # measurements of live ones share a file
             gone = [path for path in all_of_it if path not in files and not storage.exists(path)]
             if gone:

@@ -20,8 +20,9 @@ def configuration(dc: Datacube) -> dict[str, Any] | None:
     return None if named == ROOT_CONFIG else read_configuration(named, env=dc.index.environment)
 
 
-def with_cache(home: Path) -> dict[str, str]:
-    """Give the environment, with a cache below the home if it names no other."""
+def services_environ(home: Path) -> dict[str, str]:
+    """Give the environment, with cache and recipes below the home if it names no others."""
+    from odc_bdc.live.roots import with_roots
     from odc_bdc.ows.store import FOLDER_VARIABLE
 
-    return {FOLDER_VARIABLE: str((home / "ows_cache").absolute()), **os.environ}
+    return with_roots(home, {FOLDER_VARIABLE: str((home / "ows_cache").absolute()), **os.environ})

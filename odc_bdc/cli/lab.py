@@ -87,6 +87,7 @@ def _environ(home: Path) -> dict[str, str]:
     """Give the environment in which a notebook in any folder finds the index, which must answer."""
     from odc_bdc.database import find_index, open_datacube
     from odc_bdc.database.configuration import find_user_configuration
+    from odc_bdc.live.roots import ROOTS_VARIABLE, recipe_roots
 
     index = find_index(home, environ=os.environ)
     open_datacube(index).close()
@@ -95,8 +96,10 @@ def _environ(home: Path) -> dict[str, str]:
     own = find_user_configuration(home, os.environ)
     if own is not None and own.path is not None:
         # It may be named relative to this folder.
-        return {**os.environ, "ODC_CONFIG_PATH": str(own.path.resolve())}
-    return dict(os.environ)
+        environ = {**os.environ, "ODC_CONFIG_PATH": str(own.path.resolve())}
+    else:
+        environ = dict(os.environ)
+    return {**environ, ROOTS_VARIABLE: str(recipe_roots(environ, home))}
 
 
 def _options(folder: Path, port: int, language: str) -> list[str]:

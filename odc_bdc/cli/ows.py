@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
-from odc_bdc.cli._services import configuration, with_cache
+from odc_bdc.cli._services import configuration, services_environ
 from odc_bdc.cli.ows_seed import seed
 from odc_bdc.errors import InvalidValueError, OdcBdcError, first_line
 
@@ -141,7 +141,7 @@ def serve(
 
     # The server itself would tell in its log only.
     named_indices(os.environ.get(INDICES_VARIABLE, ""))
-    environ = with_cache(home) | {ACCESS_VARIABLE: access_log}
+    environ = services_environ(home) | {ACCESS_VARIABLE: access_log}
     named_store(environ)
     index = find_index(home, environ=os.environ)
     check_servable(index)
@@ -299,7 +299,7 @@ def clear(home: Path) -> None:
 def _store(home: Path) -> Store:
     from odc_bdc.ows.store import SIZE_VARIABLE, named_store
 
-    store = named_store(with_cache(home))
+    store = named_store(services_environ(home))
     if store is None:
         raise InvalidValueError(f"there is no cache: {SIZE_VARIABLE} is 0")
     return store

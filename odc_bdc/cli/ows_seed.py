@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from odc_bdc.cli._options import home_option, opened_index
-from odc_bdc.cli._services import configuration, with_cache
+from odc_bdc.cli._services import configuration, services_environ
 from odc_bdc.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _seed(paths: Sequence[str], url: str | None, workers: int, home: Path) -> bo
     from odc_bdc.ows.seeding import seed as ask_for
     from odc_bdc.ows.store import named_store
 
-    environ = with_cache(home)
+    environ = services_environ(home)
     if not url and named_store(environ) is None:
         raise InvalidValueError("there is no cache to fill: ODC_BDC_OWS_CACHE_SIZE is 0")
     log = home / "ows_seed.log"

@@ -8,7 +8,6 @@ from odc_bdc.compositing.block import (
     Composited,
     classify_block,
     composite_block,
-    import_function,
     observe_block,
 )
 from odc_bdc.compositing.cube import (
@@ -40,7 +39,6 @@ __all__ = [
     "describe_band",
     "efficacy",
     "harmonise",
-    "import_function",
     "index_pixels",
     "load_mask",
     "needs_classes",

@@ -259,7 +259,7 @@ def _step_by_step(
         how.rounding or how.function.rounding or "half_even",
         threads,
     )
-    compute = import_function(how.function.implementation)
+    compute = _import_function(how.function.implementation)
     result = compute(seen, **dict(how.function.parameters))
     if not how.function.picks_date:
         return None, Composited(dict(result), clearob, observed.totalob)
@@ -283,8 +283,8 @@ def _asked_mask(
     return found
 
 
-def import_function(path: str) -> Callable[..., Any]:
-    """Import what ``module:function`` names.
+def _import_function(path: str) -> Callable[..., Any]:
+    """Import what ``module:function`` names: of code, as `CompositeFunction`, never of a document.
 
     Raises
     ------

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing.block import Mask, import_function
+from odc_bdc.compositing.block import Mask
 from odc_bdc.compositing.checking import CLASSES
 from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
 from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source
-from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.errors import InvalidValueError, OdcBdcError, UnknownNameError
 from odc_bdc.grid import georeference
 from odc_bdc.indices import index_band
+from odc_bdc.plugins import MASKS, plugin
 
 if TYPE_CHECKING:
     from odc_bdc.quality import QualityPolicy
@@ -155,20 +156,22 @@ def needs_classes(cube: CubeSpec) -> bool:
     return any(s.quality.saturation or s.quality.margin for s in cube.sources)
 
 
-def load_mask(path: str | None) -> Mask | None:
-    """Import a cube's mask function, ``module:function``.
+def load_mask(mask: str | Mask | None) -> Mask | None:
+    """Give a cube's mask function, by the name of its entry point of `odc_bdc.plugins.MASKS`.
 
     Raises
     ------
+    UnknownNameError
+        If none is installed under this name.
     InvalidValueError
-        If there is no such function.
+        If it cannot be imported.
     """
-    if path is None:
-        return None
+    if mask is None or callable(mask):
+        return mask
     try:
-        found: Mask = import_function(path)
-    except (ImportError, AttributeError) as e:
-        raise InvalidValueError(f"mask {path!r} cannot be imported: {e}") from e
+        found: Mask = plugin(MASKS, mask)
+    except OdcBdcError as e:
+        raise type(e)(f"mask {e}") from e
     return found
 
 

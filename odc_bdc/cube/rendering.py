@@ -25,7 +25,7 @@ def render_cube(cube: CubeSpec) -> dict[str, Any]:
         "instrument": cube.instrument,
         "extent": cube.extent and list(cube.extent),
         "rounding": cube.rounding,
-        "mask": cube.mask,
+        "mask": cube.mask_name,
     }
     return {
         "name": cube.name,

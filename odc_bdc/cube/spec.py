@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from odc_bdc.cube.measurement import AUXILIARY, DATASOURCE, Measurement, results
 from odc_bdc.document import Faults, check_against_schema, read_document
+from odc_bdc.errors import InvalidValueError
 from odc_bdc.grid import BBox, Grid, clip_geobox
+from odc_bdc.plugins import MASKS
 from odc_bdc.spectral_index import FormulaIndex
 from odc_bdc.timeline import NAMED_TIMELINES, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from odc.geo.geobox import GeoBox
 
@@ -110,8 +112,9 @@ class CubeSpec:
     indices, auxiliary
         Bands that are computed besides.
     mask
-        ``module:function`` of a rule of one's own that observations must pass (`Mask` of
-        `odc_bdc.compositing`).
+        A rule of one's own that observations must pass: name of an entry point of the group
+        ``odc_bdc.masks`` (`odc_bdc.plugins`), or the function itself (`Mask` of
+        `odc_bdc.compositing`) where a cube is only composited in this process.
     """
 
     # No slots: what follows from the fields is worked out once, when it is first asked for.
@@ -133,7 +136,7 @@ class CubeSpec:
     extent: BBox | None = None
     platform: str | None = None
     instrument: str | None = None
-    mask: str | None = None
+    mask: str | Callable[..., Any] | None = None
 
     @classmethod
     def from_yaml(cls, path: Path) -> CubeSpec:
@@ -235,6 +238,22 @@ class CubeSpec:
             return "combined"
         return "".join(c for c in (self.platform or "other").lower() if c.isalnum())
 
+    @property
+    def mask_name(self) -> str | None:
+        """The name of its mask.
+
+        Raises
+        ------
+        InvalidValueError
+            If that is a function without a name that documents can hold.
+        """
+        if callable(self.mask):
+            raise InvalidValueError(
+                f"cube {self.name}: its mask is a function of this process; what is written down "
+                f"names an installed one (entry point of {MASKS})"
+            )
+        return self.mask
+
     def recipe(self) -> str:
         """Give all that decides on pixels, apart from the scenes, as canonical JSON."""
         return self._recipe
@@ -255,7 +274,7 @@ class CubeSpec:
             ],
             "indices": [i.recipe() for i in self.indices],
             "auxiliary": self.auxiliary,
-            "mask": self.mask,
+            "mask": self.mask_name,
         }
         return json.dumps(doc, sort_keys=True)
 

@@ -4,7 +4,7 @@ Each is read as one version of it: a file that is replaced meanwhile is noticed,
 bytes of both.
 """
 
-from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule, read_access
+from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule, access_of, read_access
 from odc_bdc.files.opening import OpenDataset, OpenFile, SceneFile, SceneFiles, scene_files
 from odc_bdc.files.version import LOCAL_INTERVAL, FileVersion, Versions
 from odc_bdc.indexing.href import FILES_VARIABLE, Href, Reach
@@ -24,6 +24,7 @@ __all__ = [
     "SceneFile",
     "SceneFiles",
     "Versions",
+    "access_of",
     "plain_href",
     "read_access",
     "scene_files",

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.compositing import import_function
-from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError, first_line
+from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError
 from odc_bdc.files.access import ACCESS_VARIABLE, Access, AccessRule
 from odc_bdc.files.version import FileVersion
 from odc_bdc.indexing.sources.access import plain_href
@@ -165,9 +164,10 @@ class Servers:
         until, address = signed.get(href, (0.0, ""))
         if now < until:
             return address, False
-        address = _signed(href, rule.sign) if rule and rule.sign else _presigned(href)
+        address = _signed(href, rule) if rule and rule.sign else _presigned(href)
         if not address.startswith(("https://", "http://")):
-            raise InvalidValueError(f"{rule.sign if rule else 's3fs'} gives no address of http(s)")
+            by = rule.signed_by if rule and rule.sign else "s3fs"
+            raise InvalidValueError(f"{by} gives no address of http(s)")
         if len(signed) >= _MOST:
             signed.clear()
         signed[href] = now + _SIGNED, address
@@ -343,15 +343,16 @@ def _merged(places: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     return spans
 
 
-def _signed(href: str, function: str) -> str:
-    try:
-        sign = import_function(function)
-    except (ImportError, AttributeError) as e:
-        raise InvalidValueError(f"`sign` {function!r} cannot be imported: {first_line(e)}") from e
+def _signed(href: str, rule: AccessRule) -> str:
+    sign = rule.signer()
+    if sign is None:
+        return href
     try:
         return str(sign(href))
+    except OdcBdcError:
+        raise
     except Exception as e:
-        raise SceneError(f"{function} fails: {type(e).__name__}") from e
+        raise SceneError(f"{rule.signed_by} fails: {type(e).__name__}") from e
 
 
 def _presigned(href: str) -> str:
@@ -363,7 +364,7 @@ def _presigned(href: str) -> str:
 
 def _advice(href: str, rule: AccessRule | None) -> str:
     if rule and rule.sign:
-        return f"it does not take what {rule.sign} has signed"
+        return f"it does not take what {rule.signed_by} has signed"
     if is_bucket(href):
         return access_advice(href)
     return f"it wants a token or a signature; give a rule for it by {ACCESS_VARIABLE}"

@@ -15,7 +15,7 @@ from odc_bdc.indexing.conversion import stored_document
 from odc_bdc.indexing.documents import read_document
 from odc_bdc.indexing.faults import database_refusals, unexpected
 from odc_bdc.indexing.index import Record
-from odc_bdc.indexing.known import known_datasets
+from odc_bdc.indexing.known import FINGERPRINT, known_datasets
 from odc_bdc.indexing.transaction import PendingDataset, Transactions
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class _Written(PendingDataset):
 
     source: str
     product: str = ""
+    fingerprint: str | None = None
 
     @property
     def name(self) -> str:
@@ -64,8 +65,9 @@ def add_documents(
 ) -> list[Record]:
     """Add EO3 documents to the index; those of a product in one transaction.
 
-    A dataset that is there and visible is left alone; one that had been archived is made visible
-    again, with the document and the location that it has now.
+    A dataset that is there and visible is left alone, unless its document tells another fingerprint
+    (`odc_bdc.indexing.known.FINGERPRINT`): then it is updated. One that had been archived is made
+    visible again, with the document and the location that it has now.
 
     Parameters
     ----------
@@ -78,8 +80,8 @@ def add_documents(
     Returns
     -------
     list of Record
-        ``added``, ``restored``, ``unchanged`` or ``failed``, in the order of `documents`. One
-        that cannot be read or that the index refuses fails alone.
+        ``added``, ``updated``, ``restored``, ``unchanged`` or ``failed``, in the order of
+        `documents`. One that cannot be read or that the index refuses fails alone.
 
     Raises
     ------
@@ -110,8 +112,11 @@ def _add(dc: Datacube, product: Product, entries: Sequence[_Written]) -> None:
                 entry.status = "added"
             elif entry.known.product != product.name:
                 entry.fail(f"{entry.source}: is in the index as a dataset of {entry.known.product}")
+            elif entry.known.archived:
+                entry.status = "restored"
             else:
-                entry.status = "restored" if entry.known.archived else "unchanged"
+                same = entry.fingerprint in {None, entry.known.fingerprint}
+                entry.status = "unchanged" if same else "updated"
 
     for entry in entries:
         _prepare(entry, product, external_lineage=external)
@@ -135,6 +140,7 @@ def _entry(document: Path | str | MadeDocument, replaces: Iterable[uuid.UUID]) -
         # Through JSON, as the index stores it: what YAML has more becomes text.
         entry.stored = plain = orjson.loads(orjson.dumps(plain))
         entry.id, entry.product = uuid.UUID(plain["id"]), str(plain["product"]["name"])
+        entry.fingerprint = (plain.get("properties") or {}).get(FINGERPRINT)
         sources = (plain.get("lineage") or {}).items()
         entry.lineage = {name: [uuid.UUID(i) for i in ids] for name, ids in sources}
     except SceneError as e:

@@ -60,10 +60,12 @@ _IMAGES = """
 SELECT id, properties ->> 'odc:region_code',
     COALESCE(properties ->> 'dtr:start_datetime', properties ->> 'datetime'),
     properties ->> :planned, properties -> :skipped IS NOT NULL,
-    properties ->> 'odc:file_format', properties ->> :fingerprint
+    properties ->> 'odc:file_format', properties ->> :fingerprint,
+    (SELECT m.value ->> 'path' FROM jsonb_each(measurements) m LIMIT 1)
 FROM (
-    SELECT d.id, d.metadata -> 'properties' AS properties
-    FROM {datasets} d JOIN {products} p ON p.id = d.{product}
+    SELECT d.id, m.properties, m.measurements
+    FROM {datasets} d JOIN {products} p ON p.id = d.{product},
+        jsonb_to_record(d.metadata) AS m(properties jsonb, measurements jsonb)
     WHERE p.name = :name AND d.archived IS NULL
     OFFSET 0
 ) AS known
@@ -136,6 +138,8 @@ class KnownImage:
         Whether it is a recipe, composited when somebody reads it.
     fingerprint
         Checksum of what a live image was declared with.
+    path
+        Of a measurement, as its document has it: of a live image all have one.
     """
 
     id: uuid.UUID
@@ -145,6 +149,7 @@ class KnownImage:
     skipped: bool = False
     live: bool = False
     fingerprint: str | None = None
+    path: str | None = None
 
 
 def known_images(dc: Datacube, cube: str) -> list[KnownImage]:
@@ -159,8 +164,9 @@ def known_images(dc: Datacube, cube: str) -> list[KnownImage]:
             skipped,
             file_format == LIVE_FORMAT,
             fingerprint,
+            path,
         )
-        for dataset_id, tile, begin, planned, skipped, file_format, fingerprint in _ask(
+        for dataset_id, tile, begin, planned, skipped, file_format, fingerprint, path in _ask(
             dc, _IMAGES, name=cube, **names
         )
     ]

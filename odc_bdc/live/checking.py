@@ -17,7 +17,8 @@ from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.known import known_images, stored_datasets
 from odc_bdc.indexing.readers import has_reader
 from odc_bdc.live.documents import QualityStamps
-from odc_bdc.live.recipe import LiveRecipe, read_recipe
+from odc_bdc.live.recipe import AGAIN, LiveRecipe, read_recipe, split_digest
+from odc_bdc.live.roots import Roots, shown
 
 if TYPE_CHECKING:
     import uuid
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from odc_bdc.files import Access
 
-_AGAIN = "`odc-bdc cube declare` writes it anew"
 _DRIVER = "this installation has no reader of live images: install odc_bdc where this program runs"
 
 
@@ -39,7 +39,7 @@ class DeclaredImage:
     start
         First day of its period.
     recipe
-        Address of its recipe.
+        Address of its recipe, with the digest.
     """
 
     id: uuid.UUID
@@ -118,6 +118,8 @@ def declared_images(
 def check_live(
     images: Iterable[DeclaredImage],
     *,
+    roots: Roots,
+    access: Access | None = None,
     threads: int = 8,
     seen: Callable[[int], None] = lambda _: None,
 ) -> Iterator[LiveFault]:
@@ -129,6 +131,8 @@ def check_live(
     ----------
     images
         From `declared_images`.
+    roots, access
+        As of `odc_bdc.live.recipe.read_recipe`: those of readers.
     threads
         That ask for recipes and files.
     seen
@@ -139,7 +143,8 @@ def check_live(
     stamps = QualityStamps()
     sources: dict[tuple[Access, str], list[uuid.UUID]] = {}
     with ThreadPoolExecutor(threads) as pool:
-        for image, recipe in zip(images, pool.map(_recipe, images), strict=True):
+        recipes = pool.map(lambda image: _recipe(image, roots, access), images)
+        for image, recipe in zip(images, recipes, strict=True):
             if isinstance(recipe, LiveFault):
                 yield recipe
                 continue
@@ -164,15 +169,16 @@ def _without_reader(images: Iterable[DeclaredImage]) -> Iterator[LiveFault]:
             yield LiveFault(f"{LIVE_FORMAT} by {protocol}", "has no reader", _DRIVER, tuple(ids))
 
 
-def _recipe(image: DeclaredImage) -> LiveRecipe | LiveFault:
+def _recipe(image: DeclaredImage, roots: Roots, access: Access | None) -> LiveRecipe | LiveFault:
+    where = shown(split_digest(image.recipe)[0])
     try:
-        recipe = read_recipe(image.recipe)
+        recipe = read_recipe(image.recipe, roots, access)
     except OdcBdcError as e:
-        told = first_line(e).removeprefix(f"{image.recipe}: ")
-        return LiveFault(image.recipe, told, _AGAIN, (image.id,))
+        told = first_line(e).removeprefix(f"{where}: ").removesuffix(f": {AGAIN}")
+        return LiveFault(where, told, AGAIN, (image.id,))
     if recipe.id is not None and recipe.id != recipe.task.id:
         reason = "was declared by another release of odc_bdc, which would give other pixels"
-        return LiveFault(image.recipe, reason, _AGAIN, (image.id,))
+        return LiveFault(where, reason, AGAIN, (image.id,))
     return recipe
 
 
@@ -183,7 +189,7 @@ def _outdated(
     if recipe.stamp is not None and recipe.stamp != stamps.of(recipe.task):
         reason = "files of its scenes were replaced since their clear pixels were counted"
         cure = "`odc-bdc cube declare` counts them anew"
-        yield LiveFault(image.recipe, reason, cure, (image.id,))
+        yield LiveFault(shown(split_digest(image.recipe)[0]), reason, cure, (image.id,))
 
 
 def _missing(access: Access, href: str) -> str | None:

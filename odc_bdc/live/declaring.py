@@ -27,7 +27,7 @@ from odc_bdc.live.documents import (
     live_documents,
     live_text,
 )
-from odc_bdc.live.recipe import Unreadable
+from odc_bdc.live.recipe import Unreadable, with_digest
 from odc_bdc.live.records import LiveRecord, LiveReport, LiveStatus
 from odc_bdc.naming import cube_item_id
 from odc_bdc.planning import Plan, expected_clear
@@ -306,10 +306,15 @@ class _Declaring:
         uri = f"{self._terms.place}/{documents.folder}/{documents.document_name}"
         if storage.publish(folder, documents.folder, last=documents.document_name):
             return MadeDocument(uri, documents.document)
-        # Another run has published the same, maybe at another time; somebody may have removed some.
-        for name, text in texts.items():
-            if not storage.exists(f"{documents.folder}/{name}"):
-                storage.write(f"{documents.folder}/{name}", text)
+        # Another run has published the same, maybe at another time; somebody may have removed or
+        # changed some, or a release whose datasets told no digest has written it.
+        recipe, document = (f"{documents.folder}/{name}" for name in texts)
+        same = storage.read(recipe) == documents.recipe
+        if not same:
+            storage.write(recipe, documents.recipe)
+        told = storage.read(document)
+        if told is None or with_digest(documents.recipe_name, documents.recipe) not in told:
+            storage.write(document, texts[documents.document_name])
         return uri
 
     def _refused(self, error: OSError) -> Fault:

@@ -112,7 +112,7 @@ def _kept_live(
         found = image.fingerprint or ""
         # Exact or not, and whichever files were counted: those are not even looked at.
         same = found.partition(".")[0] if quick else found
-        if same == wanted and terms.is_written(task, image.id):
+        if same == wanted and terms.is_written(task, image.id, image.path or ""):
             return image
     return None
 

@@ -15,13 +15,14 @@ import orjson
 from odc_bdc.building.documents import task_properties
 from odc_bdc.building.efficacy import FOLDER
 from odc_bdc.building.storage import Storage
-from odc_bdc.building.store import LIVE_FOLDER, ImageStore
+from odc_bdc.building.store import ImageStore
 from odc_bdc.building.work import remarks
 from odc_bdc.files import Access, Versions, scene_files
 from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.indexing import RasterFile, dataset_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, document_text
 from odc_bdc.indexing.known import FINGERPRINT, PLANNED
+from odc_bdc.live.knowledge import LIVE_PATH
 from odc_bdc.live.recipe import (
     RECIPE_SUFFIX,
     Unreadable,
@@ -29,6 +30,7 @@ from odc_bdc.live.recipe import (
     quality_stamp,
     recipe_document,
     recipe_text,
+    with_digest,
 )
 from odc_bdc.naming import dataset_id, period_folder
 
@@ -67,33 +69,45 @@ class LiveTerms:
 
     def fingerprint(self, task: CompositeTask) -> str:
         """Give a checksum of all that a live image follows from, but the counts of clear pixels."""
-        return self.recipe(task)[1]
+        # The word tells them from those of releases whose datasets did not tell the digest.
+        return self._checksum(self._document(task), "digest\n")
 
     def recipe(
-        self,
-        task: CompositeTask,
-        n_clear: Sequence[int | None] | None = None,
-        stamp: str | None = None,
-    ) -> tuple[str, str]:
-        """Give the text of a task's recipe, and its fingerprint."""
-        # From the folder of a recipe, so that the root can be moved with all that is in it.
-        up = "../" * (_FOLDER.count("/") + 1)
-        document = recipe_document(
-            task,
-            unreadable=self.unreadable,
-            knowledge=up + FOLDER if self.store.is_local else None,
-        )
-        text = recipe_text(document)
-        fingerprint = hashlib.sha256(f"{self.place}\n{text}".encode()).hexdigest()
+        self, task: CompositeTask, n_clear: Sequence[int | None] | None, stamp: str | None
+    ) -> str:
+        """Give the text of a task's recipe."""
+        document = self._document(task)
         if n_clear is not None:
             for observation, count in zip(document["observations"], n_clear, strict=True):
                 observation["n_clear"] = count
-            text = recipe_text(document if stamp is None else {**document, "stamp": stamp})
-        return text, fingerprint
+            if stamp is not None:
+                document["stamp"] = stamp
+        return recipe_text(document)
+
+    def identity(self, task: CompositeTask) -> str:
+        """Give what the ids of live images follow from, apart from counts and their stamp.
+
+        It is the checksum of the recipe as it was when it named rules of access and the folder of
+        what is known, so that ids are those of then.
+        """
+        document = self._document(task)
+        cube = document.pop("cube")
+        if task.access:
+            document["access"] = task.access.to_dict()
+        if self.store.is_local:
+            document["knowledge"] = "../" * (LIVE_PATH.count("/") + 1) + FOLDER
+        return self._checksum({**document, "cube": cube})
+
+    def _document(self, task: CompositeTask) -> dict[str, Any]:
+        return recipe_document(task, unreadable=self.unreadable)
+
+    def _checksum(self, document: Mapping[str, Any], more: str = "") -> str:
+        text = f"{self.place}\n{more}{recipe_text(document)}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, task: CompositeTask, live_id: uuid.UUID) -> str:
         """Give where the files of a live image belong, relative to the root."""
-        return _FOLDER.format(
+        return LIVE_PATH.format(
             cube=task.cube.name,
             tile=task.tile_id,
             period=period_folder(task.period),
@@ -105,12 +119,15 @@ class LiveTerms:
         name = f"{self.folder(task, live_id)}/{self.store.layout.item_id(task)}"
         return name + RECIPE_SUFFIX, name + DOCUMENT_SUFFIX
 
-    def is_written(self, task: CompositeTask, live_id: uuid.UUID) -> bool:
-        """Tell whether recipe and document of a live image are there."""
-        return all(self.storage.exists(path) for path in self.files(task, live_id))
-
-
-_FOLDER = f"{LIVE_FOLDER}/{{cube}}/{{tile}}/{{period}}/{{id8}}"
+    def is_written(self, task: CompositeTask, live_id: uuid.UUID, path: str) -> bool:
+        """Tell whether the recipe that a dataset has the path of is there, and its document."""
+        recipe, document = self.files(task, live_id)
+        text = self.storage.read(recipe)
+        return (
+            text is not None
+            and path == with_digest(recipe.rpartition("/")[2], text)
+            and self.storage.exists(document)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +182,9 @@ def live_documents(
     InvalidValueError
         If the cube was changed so that it has no YAML form.
     """
-    recipe, fingerprint = terms.recipe(task, n_clear, stamp)
-    fingerprint = ".".join(part for part in (fingerprint, stamp) if part)
+    recipe = terms.recipe(task, n_clear, stamp)
     counts = orjson.dumps(n_clear).decode()
-    live_id = dataset_id("live", str(task.id), fingerprint, counts)
+    live_id = dataset_id("live", str(task.id), _with(stamp, terms.identity(task)), counts)
     recipe_path, document_path = terms.files(task, live_id)
     geobox, cube = task.geobox, task.cube
     shape, transform = tuple(geobox.shape), tuple(geobox.affine)[:6]
@@ -182,14 +198,16 @@ def live_documents(
             **task_properties(task, processed),
             "odc:file_format": LIVE_FORMAT,
             PLANNED: str(planned.id),
-            FINGERPRINT: fingerprint,
+            FINGERPRINT: _with(stamp, terms.fingerprint(task)),
             **remarks(planned, _left_out(planned, task)),
         },
         location=None,
         lineage={"scenes": [scene.id for scene in task.scenes]},
     )
     # A reader is told of a band by whatever name was asked for; the layer is its own.
-    document["measurements"] = {m.name: {"path": name, "layer": m.name} for m in cube.outputs}
+    # The digest tells a reader that the recipe is this one.
+    path = with_digest(name, recipe)
+    document["measurements"] = {m.name: {"path": path, "layer": m.name} for m in cube.outputs}
     return LiveDocuments(
         live_id,
         terms.folder(task, live_id),
@@ -209,15 +227,15 @@ def live_text(documents: LiveDocuments) -> str:
         parts[-1][key] = value
         if isinstance(value, dict | list):
             parts.append({})
-    name = documents.recipe_name
+    path = with_digest(documents.recipe_name, documents.recipe)
     texts = []
     for part in filter(None, parts):
         if "measurements" in part:
-            # As long as the name, so that lines are broken at the same places.
-            other = "x" * len(name)
+            # As long as the path, so that lines are broken at the same places.
+            other = "x" * len(path)
             told = {key: {**value, "path": other} for key, value in part["measurements"].items()}
             texts.append(_kept_text(orjson.dumps({**part, "measurements": told})))
-            texts[-1] = texts[-1].replace(f"path: {other}", f"path: {name}")
+            texts[-1] = texts[-1].replace(f"path: {other}", f"path: {path}")
         elif "geometry" in part or "grids" in part:
             texts.append(_kept_text(orjson.dumps(part)))
         else:
@@ -242,6 +260,10 @@ class QualityStamps:
             files = scene_files(task.access)
             self._versions[task.access] = Versions(files, local=math.inf, remote=math.inf)
         return quality_stamp(task, self._versions[task.access].known(quality_files(task)))
+
+
+def _with(stamp: str | None, checksum: str) -> str:
+    return checksum if stamp is None else f"{checksum}.{stamp}"
 
 
 def _left_out(planned: CompositeTask, task: CompositeTask) -> tuple[uuid.UUID, ...]:

@@ -399,7 +399,8 @@ class LiveImage:
         auxiliary = tuple(a for a in cube.auxiliary if counted or a not in COUNTS)
         task = replace(state.task, cube=cube.patch(indices=(), auxiliary=auxiliary))
         if number == 0:
-            store = ReadOnlyStore.of(self._recipe) if counted else None
+            folder = self._recipe.knowledge if counted else None
+            store = ReadOnlyStore(folder) if folder else None
             tile = Tile(task, 1, store, state.files)
             # As files want it, whatever is decoded.
             return _Part(

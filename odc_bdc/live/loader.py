@@ -63,7 +63,7 @@ class Driver(RioDriver):  # type: ignore[misc]  # odc-loader says it is Any
 
     def open(self, src: RasterSource, ctx: Any) -> RasterReader:
         """Open a band."""
-        if src.uri.endswith(RECIPE_SUFFIX):
+        if src.uri.partition("#")[0].endswith(RECIPE_SUFFIX):
             return LiveReader(src)
         reader: RasterReader = super().open(src, ctx)
         return reader

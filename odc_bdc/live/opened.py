@@ -98,7 +98,8 @@ def open_cube(
     chunks
         Sizes of chunks along ``y`` and ``x``, -1 for all; by default 1024. Along time they are 1.
     access
-        How to get at files that not everybody may read: `Access`, or rules by prefix.
+        How to get at files that not everybody may read: `Access`, or rules by prefix, whose
+        ``sign`` may be a function.
     recipes
         For items of other collections than those that odc_bdc knows.
     verify
@@ -350,11 +351,19 @@ def _around(boxes: Iterable[GeoBox]) -> GeoBox:
 
 
 @dataclass(frozen=True)
+class _Source:
+    """What an image is made by; small, for it goes to workers."""
+
+    recipe: str
+    access: Access
+
+
+@dataclass(frozen=True)
 class _Placed:
     """An image, and where it lies in what is asked for."""
 
     period: Period
-    recipe: str
+    source: _Source
     row: int
     column: int
     shape: tuple[int, int]
@@ -369,7 +378,8 @@ class _Placed:
         row, column = place
         if row >= whole.shape.y or column >= whole.shape.x or -row >= rows or -column >= columns:
             return None
-        return cls(task.period, recipe_text(recipe_document(task)), row, column, (rows, columns))
+        source = _Source(recipe_text(recipe_document(task)), task.access)
+        return cls(task.period, source, row, column, (rows, columns))
 
     def shared(self, window: Window) -> tuple[Window, Window] | None:
         """Give what a window shares with the image: in the window, and in the image."""
@@ -389,7 +399,7 @@ def _dataset(
             raise InvalidValueError(f"chunks: there is no dimension {name!r}; it has time, y and x")
     periods = sorted({image.period for image in images}, key=lambda p: p.start)
     by_period = {p: [i for i in images if i.period == p] for p in periods}
-    recipes = {i.recipe: dask.delayed(i.recipe, pure=True) for i in images}
+    sources = {i.source: dask.delayed(i.source, pure=True, traverse=False) for i in images}
     sides = [
         size if (side := chunks.get(name, CHUNK)) == -1 else side
         for name, size in zip("yx", whole.shape, strict=True)
@@ -406,7 +416,7 @@ def _dataset(
     found = {}
     for m in outputs:
         blocks = [
-            [[_chunk(m, (r, c), by_period[p], recipes) for c in columns] for r in rows]
+            [[_chunk(m, (r, c), by_period[p], sources) for c in columns] for r in rows]
             for p in periods
         ]
         band = xr.DataArray(da.block(blocks), dims=("time", "y", "x"))
@@ -417,30 +427,30 @@ def _dataset(
 
 
 def _chunk(
-    m: Measurement, window: Window, images: Sequence[_Placed], recipes: Mapping[str, Any]
+    m: Measurement, window: Window, images: Sequence[_Placed], sources: Mapping[_Source, Any]
 ) -> da.Array:
     shape = 1, *(part.stop - part.start for part in window)
-    parts = [(recipes[i.recipe], both) for i in images if (both := i.shared(window))]
+    parts = [(sources[i.source], both) for i in images if (both := i.shared(window))]
     # Recipes are long, and shared by all chunks of an image.
     lazy = dask.delayed(_read, pure=True)(
-        (m.name, m.dtype, m.nodata or 0, shape), [r for r, _ in parts], [w for _, w in parts]
+        (m.name, m.dtype, m.nodata or 0, shape), [s for s, _ in parts], [w for _, w in parts]
     )
     return da.from_delayed(lazy, shape, m.dtype)
 
 
 def _read(
     what: tuple[str, str, float, tuple[int, ...]],
-    recipes: Sequence[str],
+    sources: Sequence[_Source],
     windows: Sequence[tuple[Window, Window]],
 ) -> npt.NDArray[Any]:
     """Read a chunk (output, dtype, nodata, shape) of its images, wherever dask wants."""
     name, dtype, nodata, shape = what
     out = np.full(shape, nodata, dtype)
-    for recipe, (ours, theirs) in zip(recipes, windows, strict=True):
-        out[0][ours] = _image(recipe).read(name, theirs)
+    for source, (ours, theirs) in zip(sources, windows, strict=True):
+        out[0][ours] = _image(source).read(name, theirs)
     return out
 
 
 @lru_cache(maxsize=_IMAGES)
-def _image(recipe: str) -> LiveImage:
-    return LiveImage(parse_recipe(recipe, "cube"))
+def _image(source: _Source) -> LiveImage:
+    return LiveImage(parse_recipe(source.recipe, "cube", source.access))

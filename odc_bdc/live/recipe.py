@@ -10,7 +10,7 @@ import hashlib
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +20,12 @@ import orjson
 
 from odc_bdc.cube import CubeSpec, Encoding
 from odc_bdc.document import Faults, check_against_schema
-from odc_bdc.errors import InvalidValueError
-from odc_bdc.files import Access
+from odc_bdc.errors import InvalidValueError, SourceError
+from odc_bdc.files import ACCESS_VARIABLE, Access
 from odc_bdc.indexing.sources.files import asked, file_system
 from odc_bdc.live import RECIPE_SUFFIX
+from odc_bdc.live.knowledge import knowledge_beside
+from odc_bdc.live.roots import Roots, shown
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
 from odc_bdc.timeline import Period
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from odc_bdc.files import FileVersion
 
 __all__ = [
+    "AGAIN",
     "RECIPE_SUFFIX",
     "RECIPE_VERSION",
     "LiveRecipe",
@@ -41,8 +44,13 @@ __all__ = [
     "read_recipe",
     "recipe_document",
     "recipe_text",
+    "split_digest",
+    "with_digest",
     "write_recipe",
 ]
+
+AGAIN = "`odc-bdc cube declare` writes it anew"
+"""What to do with a recipe that is not as its dataset says."""
 
 RECIPE_VERSION = 1
 """The version that is written; those up to it can be read."""
@@ -50,6 +58,7 @@ RECIPE_VERSION = 1
 Unreadable: TypeAlias = Literal["fail", "skip"]
 """What a scene that cannot be read does to the image: there is none, or one of the others."""
 
+_DIGEST = "sha256="
 _ABOUT = "An image that odc_bdc composites from these scenes when somebody reads it"
 _SAME_PLACE = 1e-6
 
@@ -61,19 +70,17 @@ class LiveRecipe:
     Attributes
     ----------
     task
-        The image.
+        The image. Its `access` is that of who reads it; the document does not say it.
     n_clear
         Clear pixels of each of the task's observations over the whole tile, which make the order of
         scenes; None where they were not counted.
     unreadable
         Whether a scene that cannot be read fails the image or is left out.
-    access
-        How to get at the scenes, as `odc_bdc.files.Access` writes it.
     stamp
         `quality_stamp` of the files in which clear pixels were counted; None if it is not known.
     knowledge
         Folder (`odc_bdc.building.efficacy.EfficacyStore`) of what is known of the scenes; None if
-        there is none.
+        there is none. It follows from where the recipe lies; the document does not say it.
     id
         Of the dataset, as declared. It differs from that of the task if this release of odc_bdc
         would give other pixels than the one that declared it.
@@ -84,8 +91,7 @@ class LiveRecipe:
     task: CompositeTask
     n_clear: tuple[int | None, ...]
     unreadable: Unreadable = "fail"
-    access: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
-    knowledge: str | None = None
+    knowledge: Path | None = None
     id: uuid.UUID | None = None
     checksum: str = ""
     stamp: str | None = None
@@ -96,16 +102,14 @@ def recipe_document(
     *,
     n_clear: Sequence[int | None] | None = None,
     unreadable: Unreadable = "fail",
-    access: Mapping[str, Mapping[str, str]] | None = None,
-    knowledge: str | None = None,
     stamp: str | None = None,
 ) -> dict[str, Any]:
     """Write the recipe of a task as a JSON document.
 
     Parameters
     ----------
-    n_clear, unreadable, access, knowledge, stamp
-        As of `LiveRecipe`; without `n_clear` none is known, without `access` it is the task's.
+    n_clear, unreadable, stamp
+        As of `LiveRecipe`; without `n_clear` none is known.
 
     Raises
     ------
@@ -121,11 +125,6 @@ def recipe_document(
             "observations"
         )
     geobox = task.geobox
-    optional = {
-        "access": access or task.access.to_dict() or None,
-        "knowledge": knowledge,
-        "stamp": stamp,
-    }
     return {
         "recipe_version": RECIPE_VERSION,
         "about": _ABOUT,
@@ -147,7 +146,7 @@ def recipe_document(
         ],
         "scenes": [_scene_document(scene) for scene in task.scenes],
         "unreadable": unreadable,
-        **{key: value for key, value in optional.items() if value is not None},
+        **({} if stamp is None else {"stamp": stamp}),
         "cube": _cube_document(task.cube),
     }
 
@@ -178,7 +177,7 @@ def recipe_text(document: Mapping[str, Any]) -> str:
 
 
 def write_recipe(document: Mapping[str, Any], storage: Storage, path: str) -> str:
-    """Write a recipe's file, whole or not at all, and give its address.
+    """Write a recipe's file, whole or not at all, and give its address with the digest.
 
     Parameters
     ----------
@@ -190,28 +189,61 @@ def write_recipe(document: Mapping[str, Any], storage: Storage, path: str) -> st
     SceneError
         If it cannot be written.
     """
-    storage.write(path, recipe_text(document))
-    return storage.uri(path)
+    text = recipe_text(document)
+    storage.write(path, text)
+    return with_digest(storage.uri(path), text)
 
 
-def read_recipe(href: str | Path) -> LiveRecipe:
-    """Read a recipe from a path or address.
+def with_digest(address: str, text: str) -> str:
+    """Give the address of a recipe as datasets have it: with the digest of its text."""
+    return f"{address}#{_DIGEST}{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def split_digest(href: str) -> tuple[str, str | None]:
+    """Give the address of a recipe, and the digest that a dataset has with it, if it has one."""
+    address, _, digest = href.rpartition(f"#{_DIGEST}")
+    return (address, digest) if address else (href, None)
+
+
+def read_recipe(href: str, roots: Roots, access: Access | None = None) -> LiveRecipe:
+    """Read a recipe by its address, as a dataset has it.
+
+    Parameters
+    ----------
+    href
+        Address with the digest, see `with_digest`.
+    roots
+        Below which recipes are read.
+    access
+        How to get at the scenes.
 
     Raises
     ------
     SourceError
-        If there is no such file, or it cannot be read.
+        If it does not lie below the roots, there is no such file, it cannot be read, or is not the
+        one that was declared.
     InvalidValueError
         If it is no recipe, or one of a newer version, or of a cube that this installation cannot
         compute; one line for each fault.
     """
-    where = str(href)
-    filesystem, path = file_system(where)
-    return parse_recipe(asked(where, lambda: filesystem.cat_file(path)), where)
+    address, digest = split_digest(href)
+    place, where = roots.place(address), shown(address)
+    if digest is None:
+        raise SourceError(f"{where}: its dataset does not say which text it has: {AGAIN}")
+    filesystem, path = file_system(place)
+    data = asked(where, lambda: filesystem.cat_file(path))
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise SourceError(f"{where}: is not the recipe that was declared: {AGAIN}")
+    return replace(parse_recipe(data, where, access), knowledge=knowledge_beside(place, roots))
 
 
-def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
+def parse_recipe(text: bytes | str, where: str, access: Access | None = None) -> LiveRecipe:
     """Make a recipe from the text of its file; `where` names it in messages.
+
+    Parameters
+    ----------
+    access
+        How to get at the scenes.
 
     Raises
     ------
@@ -226,7 +258,7 @@ def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
             doc["tile"],
             Period(*(date.fromisoformat(doc["period"][key]) for key in ("start", "end"))),
             tuple(_scene(scene) for scene in doc["scenes"]),
-            Access.from_dict(doc.get("access", {}), where),
+            access or Access(),
         )
         _check_task(doc, task)
     except ValueError as e:
@@ -236,11 +268,9 @@ def parse_recipe(text: bytes | str, where: str) -> LiveRecipe:
         task,
         tuple(observation["n_clear"] for observation in doc["observations"]),
         doc["unreadable"],
-        doc.get("access", {}),
-        _seen_from(where, doc.get("knowledge")),
-        uuid.UUID(doc["id"]),
-        hashlib.sha256(data).hexdigest(),
-        doc.get("stamp"),
+        id=uuid.UUID(doc["id"]),
+        checksum=hashlib.sha256(data).hexdigest(),
+        stamp=doc.get("stamp"),
     )
 
 
@@ -258,6 +288,11 @@ def _checked(data: bytes, where: str) -> dict[str, Any]:
         raise InvalidValueError(
             f"{where}: is a recipe of version {version}, and this odc_bdc knows those up to "
             f"{RECIPE_VERSION}: update odc_bdc here, with all its workers"
+        )
+    if old := [key for key in ("access", "knowledge") if key in doc]:
+        raise InvalidValueError(
+            f"{where}: says {' and '.join(old)}, which are not taken from recipes (rules of access "
+            f"are those of {ACCESS_VARIABLE} where it is read): {AGAIN}"
         )
     faults = Faults(where)
     check_against_schema(doc, "odc_bdc.live", "recipe.schema.yaml", faults)
@@ -366,10 +401,3 @@ def _band(doc: Mapping[str, Any]) -> BandSource:
     nodata: Any = math.nan if doc.get("nodata") == "NaN" else doc.get("nodata")
     encoding = Encoding(doc["dtype"], nodata, doc.get("scale"), doc.get("offset"))
     return BandSource(doc["href"], encoding, doc.get("band", 1))
-
-
-def _seen_from(where: str, folder: str | None) -> str | None:
-    """Give a folder that a recipe tells relative to its own."""
-    if folder is None or "://" in folder or Path(folder).is_absolute():
-        return folder
-    return f"{where.rpartition('/')[0] or '.'}/{folder}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from odc_bdc import database
 from odc_bdc.database.configuration import find_user_configuration, own_path, read_own_index
 from odc_bdc.errors import DatabaseError
+from odc_bdc.live.roots import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,11 +58,15 @@ def connect(
     environ = os.environ if environ is None else environ
     try:
         index = _index(environ) if home is None else _index_of(Path(home))
-        return database.open_datacube(index, app=app)
+        dc = database.open_datacube(index, app=app)
     except DatabaseError as e:
         if "`" in str(e):
             raise
         raise DatabaseError(f"{e}; `odc-bdc db status` tells more") from None
+    if index.config_path is not None:
+        # Who opens a home reads what is below it.
+        open_home(index.config_path.parent)
+    return dc
 
 
 def find_home(*, environ: Mapping[str, str] | None = None) -> Path:

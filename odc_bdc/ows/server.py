@@ -16,6 +16,7 @@ from json import dumps
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from odc_bdc.errors import InvalidValueError, OdcBdcError
+from odc_bdc.live.roots import with_roots
 from odc_bdc.ows.application import ROOT_CONFIG
 from odc_bdc.ows.extra import require_ows, services_driver
 from odc_bdc.ows.gunicorn_settings import PARENT_VARIABLE
@@ -38,6 +39,10 @@ _LEGACY_VARIABLES = (
 
 class Index(Protocol):
     """What is needed of `odc_bdc.database.Index`."""
+
+    @property
+    def config_path(self) -> Path | None:
+        """The configuration of a private index."""
 
     @property
     def env(self) -> str | None:
@@ -178,8 +183,9 @@ def server_environment(
 ) -> dict[str, str]:
     """Give the environment of a server: `environ`, in which datacube finds just this index.
 
-    ``DATACUBE_OWS_CFG`` and ``ODC_BDC_OWS_URL`` of the user are kept.
+    ``DATACUBE_OWS_CFG``, ``ODC_BDC_OWS_URL`` and ``ODC_BDC_ROOTS`` of the user are kept.
     """
+    environ = with_roots(index.config_path.parent if index.config_path else None, environ)
     env = index.env or "default"
     section = {
         "index_driver": services_driver(index.driver),

@@ -77,6 +77,7 @@ def main() -> None:
     cube = cube_at(options.side, options.side, find_cube(CUBES[options.function]))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        os.environ["ODC_BDC_ROOTS"] = str(root)
         tasks = {count: make_task(root, cube, count, 1 + n) for n, count in enumerate(COUNTS)}
         index = database.bring_up(root, environ={"PATH": os.environ["PATH"]}, driver="postgis")
         try:
@@ -134,9 +135,9 @@ def fill(dc, root: Path, tasks: dict[int, CompositeTask]) -> None:
             path = folder / f"{m.name}.tif"
             write_cog(path, pixels[m.name], task.geobox, nodata=m.missing)
         recipe = recipe_document(task, n_clear=clear_pixels(task))
-        write_recipe(recipe, storage_at(str(folder)), "image" + RECIPE_SUFFIX)
+        uri = write_recipe(recipe, storage_at(str(folder)), "image" + RECIPE_SUFFIX)
         built = {m.name: {"path": f"{m.name}.tif"} for m in cube.outputs}
-        live = {m.name: {"path": "image" + RECIPE_SUFFIX, "layer": m.name} for m in cube.outputs}
+        live = {m.name: {"path": uri.rpartition("/")[2], "layer": m.name} for m in cube.outputs}
         for measurements, file_format, month in (
             (live, LIVE_FORMAT, task.period.start.month),
             (built, "GeoTIFF", task.period.start.month + len(COUNTS)),

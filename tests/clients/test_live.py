@@ -61,7 +61,12 @@ def place(tmp_path_factory):
         log = home / "ows.log"
         # Images are kept, as where services are run; none of live ones, for scenes change.
         environ = {**os.environ, "ODC_BDC_OWS_CACHE": str(home / "cache")}
-        with start_server(index, port=0, workers=1, log=log, environ=environ) as server:
+        with (
+            start_server(index, port=0, workers=1, log=log, environ=environ) as server,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            # As who loads data beside the services has it.
+            patch.setenv("ODC_CONFIG_PATH", str(index.config_path))
             yield SimpleNamespace(dc=dc, tasks=tasks, store=store, server=server, home=home)
 
 
@@ -222,16 +227,16 @@ def test_a_scene_that_cannot_be_read_fails_what_is_made_of_it(place, ask, how):
     assert ask(path_of(asked["map"]), asked["map"]).status == 200
 
 
-@pytest.mark.parametrize("how", ["newer", "gone"])
+@pytest.mark.parametrize("how", ["changed", "gone"])
 def test_a_recipe_that_cannot_be_read_fails_what_is_made_of_it(place, ask, how):
     start = place.tasks[0].period.start
     for path in place.home.rglob(f"*_{start}_*{RECIPE_SUFFIX}"):
         text = path.read_text("utf-8")
-        newer = text.replace('"recipe_version": 1', '"recipe_version": 99')
+        changed = text.replace('"recipe_version": 1', '"recipe_version": 99')
         path.rename(path.with_suffix(".kept"))
-        if how == "newer":
-            path.write_text(newer, "utf-8")
-    said = "update odc_bdc here" if how == "newer" else "no such file"
+        if how == "changed":
+            path.write_text(changed, "utf-8")
+    said = "is not the recipe that was declared" if how == "changed" else "no such file"
     query = requests(place)["map"]
     try:
         before = place.server.log.read_text("utf-8")

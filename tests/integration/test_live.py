@@ -33,7 +33,12 @@ from made_tasks import (
 from odc_bdc.building.storage import storage_at
 from odc_bdc.building.tile import Worker, composite_tile
 from odc_bdc.cog import Pyramid, write_cog
-from odc_bdc.errors import InvalidValueError, UnknownNameError, UnreadableSceneError
+from odc_bdc.errors import (
+    InvalidValueError,
+    SourceError,
+    UnknownNameError,
+    UnreadableSceneError,
+)
 from odc_bdc.function import _OWN, composite_function
 from odc_bdc.indexing import add_products
 from odc_bdc.live import LIVE_FORMAT, RECIPE_SUFFIX
@@ -383,19 +388,31 @@ def test_or_left_out_if_the_recipe_says_so(task, tmp_path):
         alone.read("BAND13")
 
 
-def test_a_recipe_that_is_written_anew_is_read_anew(task, tmp_path):
+def test_a_recipe_that_is_written_anew_is_read_anew(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("ODC_BDC_ROOTS", str(tmp_path))
     storage = storage_at(str(tmp_path))
     uri = write_recipe(recipe_document(task), storage, "a.json")
     image = open_image(uri)
     assert open_image(uri) is image
-    write_recipe(recipe_document(replace(task, scenes=task.scenes[:2])), storage, "a.json")
-    assert len(open_image(uri).recipe.task.scenes) == 2
+    new = write_recipe(recipe_document(replace(task, scenes=task.scenes[:2])), storage, "a.json")
+    assert len(open_image(new).recipe.task.scenes) == 2
+    with pytest.raises(SourceError, match="is not the recipe that was declared"):
+        open_image(uri)
+
+
+def test_rules_of_access_are_those_of_the_reader(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("ODC_BDC_ROOTS", str(tmp_path))
+    (tmp_path / "access.yaml").write_text("https://h.example/: {token: ODC_BDC_A}\n", "utf-8")
+    monkeypatch.setenv("ODC_BDC_ACCESS", str(tmp_path / "access.yaml"))
+    uri = write_recipe(recipe_document(task), storage_at(str(tmp_path)), "a.json")
+    assert open_image(uri).recipe.task.access.rule("https://h.example/a").token == "ODC_BDC_A"  # noqa: S105
 
 
 def write_live(folder, task, **options):
     """Write recipe and EO3 document of a live image, and give the document."""
     name = task.item_id + RECIPE_SUFFIX
-    write_recipe(recipe_document(task, **options), storage_at(str(folder)), name)
+    uri = write_recipe(recipe_document(task, **options), storage_at(str(folder)), name)
+    path = uri.rpartition("/")[2]
     grid = {"shape": list(task.geobox.shape), "transform": list(task.geobox.affine)}
     return {
         "$schema": "https://schemas.opendatacube.org/dataset",
@@ -412,17 +429,23 @@ def write_live(folder, task, **options):
             "odc:processing_datetime": datetime(2026, 1, 1, tzinfo=UTC).isoformat(),
             "odc:file_format": LIVE_FORMAT,
         },
-        "measurements": {m.name: {"path": name, "layer": m.name} for m in task.cube.outputs},
+        "measurements": {m.name: {"path": path, "layer": m.name} for m in task.cube.outputs},
         "lineage": {},
     }
 
 
 @pytest.fixture(scope="module")
 def loadable(dc, task, tmp_path_factory):
-    """Give the dataset of a live image, read from an index."""
+    """Give the dataset of a live image, read from an index; this process reads below it."""
+    folder = tmp_path_factory.mktemp("live")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ODC_BDC_ROOTS", str(folder))
+        yield _indexed(dc, task, folder)
+
+
+def _indexed(dc, task, folder):
     from datacube.index.hl import Doc2Dataset
 
-    folder = tmp_path_factory.mktemp("live")
     add_products(dc, [task.cube.to_product()])
     doc = write_live(folder, task)
     uri = (folder / "a.odc-metadata.yaml").as_uri()
@@ -490,7 +513,8 @@ def test_workers_of_a_dask_cluster_load_live_images(dc, loadable, task, images, 
         assert same(found[name].values[0], wanted[name])
 
 
-def test_a_missing_scene_is_told_by_datacube(dc, loadable, task, tmp_path):
+def test_a_missing_scene_is_told_by_datacube(dc, loadable, task, tmp_path, monkeypatch):
+    monkeypatch.setenv("ODC_BDC_ROOTS", str(tmp_path))
     scenes = tuple(
         replace(s, sources=tuple((n, BandSource("/none.tif", b.encoding)) for n, b in s.sources))
         for s in task.scenes

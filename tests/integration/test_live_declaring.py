@@ -25,6 +25,8 @@ from builders import (
     visible_files,
 )
 from click.testing import CliRunner
+from datacube.index.hl import Doc2Dataset
+from datacube.storage._base import measurement_paths
 from datacube.utils.documents import read_documents
 from eodatasets3.validate import validate_dataset
 
@@ -32,12 +34,14 @@ from odc_bdc.building import ImageStore, build_cube, composite_tile
 from odc_bdc.building.pruning import Kind, find_leftovers, remove_leftover
 from odc_bdc.cli import main
 from odc_bdc.cube import find_cube
-from odc_bdc.errors import DatabaseError
+from odc_bdc.errors import DatabaseError, SourceError
+from odc_bdc.files import Access
 from odc_bdc.indexing import add_products
 from odc_bdc.indexing.known import derived_datasets
 from odc_bdc.live.checking import check_live, declared_images
 from odc_bdc.live.declaring import declare_cube, unbuild_cube
 from odc_bdc.live.recipe import RECIPE_SUFFIX, read_recipe
+from odc_bdc.live.roots import Roots
 from odc_bdc.planning import cube_status, expected_clear, plan_cube, survey_cube
 
 IMAGES = 4
@@ -86,9 +90,10 @@ def formats(dc):
 
 
 def recipe_of(dataset):
-    document = Path(dataset.uri.removeprefix("file://"))
-    (path,) = {m["path"] for m in dataset.metadata_doc["measurements"].values()}
-    return read_recipe(document.parent / path)
+    (uri,) = set(measurement_paths(dataset).values())
+    root, _, rest = uri.rpartition("/live/")
+    assert rest
+    return read_recipe(uri, Roots.of(root.removeprefix("file://")))
 
 
 def states(dc, failures=None):
@@ -310,7 +315,7 @@ def test_scene_that_is_replaced_is_counted_anew(clean, scenes, tmp_path):
     try:
         with rasterio.open(path, "w", **profile) as out:
             out.write(np.full_like(pixels, 255))
-        faults = list(check_live(declared_images(clean, CUBE)))
+        faults = list(check_live(declared_images(clean, CUBE), roots=Roots.of(tmp_path)))
         assert {f.reason for f in faults if "replaced" in f.reason}
         report = declare(clean, tmp_path)
         assert 0 < report.counts["declared"] < IMAGES
@@ -368,6 +373,45 @@ def test_files_that_are_gone_are_written_again(clean, tmp_path):
     assert visible_files(tmp_path) == files
 
 
+def test_recipes_that_were_changed_are_written_again(clean, tmp_path):
+    declare(clean, tmp_path)
+    files = visible_files(tmp_path)
+    victim = min(tmp_path.rglob(f"*{RECIPE_SUFFIX}"))
+    victim.write_text(victim.read_text("utf-8").replace('"fail"', '"skip"'), "utf-8")
+    (image,) = {
+        f.images for f in check_live(declared_images(clean, CUBE), roots=Roots.of(tmp_path))
+    }
+    with pytest.raises(SourceError, match="is not the recipe that was declared"):
+        recipe_of(clean.index.datasets.get(image[0]))
+    assert declare(clean, tmp_path).counts == {"unchanged": IMAGES}
+    assert visible_files(tmp_path) == files
+
+
+def test_images_of_releases_without_digests_are_replaced_under_their_ids(clean, tmp_path):
+    declare(clean, tmp_path)
+    ids = indexed_images(clean)
+    for dataset in visible(clean).values():
+        doc = dataset.metadata_doc
+        for told in doc["measurements"].values():
+            told["path"] = told["path"].partition("#")[0]
+        doc["properties"]["odc_bdc:fingerprint"] = "0" * 64
+        clean.index.datasets.purge([dataset.id], allow_delete_active=True)
+        clean.index.datasets.add(
+            Doc2Dataset(clean.index, skip_lineage=True)(doc, dataset.uri)[0], with_lineage=False
+        )
+        folder = Path(dataset.uri.removeprefix("file://")).parent
+        (recipe,) = folder.glob(f"*{RECIPE_SUFFIX}")
+        old = json.loads(recipe.read_text("utf-8")) | {"knowledge": "../../../../../.efficacy"}
+        recipe.write_text(json.dumps(old), "utf-8")
+    for dataset in visible(clean).values():
+        with pytest.raises(SourceError, match=r"does not say .* `odc-bdc cube declare`"):
+            recipe_of(dataset)
+    assert declare(clean, tmp_path).counts == {"declared": IMAGES}
+    assert indexed_images(clean) == ids
+    assert [recipe_of(d).task.access for d in visible(clean).values()] == [Access()] * IMAGES
+    assert declare(clean, tmp_path).counts == {"unchanged": IMAGES}
+
+
 def test_versions_orphans_and_lost_ones_can_be_pruned(clean, tmp_path):
     later, day = datetime.now(UTC) + timedelta(days=2), timedelta(days=1)
 
@@ -397,14 +441,14 @@ def test_check_finds_recipes_and_scenes_that_are_gone(clean, tmp_path):
     declare(clean, tmp_path)
     images = declared_images(clean, CUBE)
     assert len(images) == IMAGES
-    assert list(check_live(images)) == []
+    assert list(check_live(images, roots=Roots.of(tmp_path))) == []
     scene = tasks_of(clean)[0].scenes[0]
     path = Path(scene.source("BAND14").href.removeprefix("file://"))
-    recipes = [Path(image.recipe.removeprefix("file://")) for image in images]
+    recipes = [Path(image.recipe.removeprefix("file://").partition("#")[0]) for image in images]
     path.rename(path.with_suffix(".away"))
     recipes[-1].write_text('{"recipe_version": 1000}')
     try:
-        by_what = {fault.what: fault for fault in check_live(images)}
+        by_what = {fault.what: fault for fault in check_live(images, roots=Roots.of(tmp_path))}
     finally:
         path.with_suffix(".away").rename(path)
     gone, broken = by_what.pop(path.as_uri()), by_what.pop(recipes[-1].as_uri())
@@ -413,7 +457,7 @@ def test_check_finds_recipes_and_scenes_that_are_gone(clean, tmp_path):
     assert len(gone.images) >= len(concerned) > 0
     assert "No such file" in gone.reason
     assert broken.images == (images[-1].id,)
-    assert "update odc_bdc" in broken.reason
+    assert broken.reason == "is not the recipe that was declared"
     tile = images[0].tile
     assert {i.tile for i in declared_images(clean, CUBE, tiles=[tile])} == {tile}
     first = images[0].start
@@ -424,9 +468,7 @@ def test_declared_in_a_bucket(clean, bucket, tmp_path):
     store = ImageStore.open(bucket[0], work=tmp_path)
     declare(clean, store)
     for dataset in visible(clean).values():
-        (path,) = {m["path"] for m in dataset.metadata_doc["measurements"].values()}
-        recipe = read_recipe(f"{dataset.uri.rpartition('/')[0]}/{path}")
-        assert recipe.task in tasks_of(clean)
+        assert recipe_of(dataset).task in tasks_of(clean)
     assert declare(clean, store).counts == {"unchanged": IMAGES}
 
 

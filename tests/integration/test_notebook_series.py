@@ -47,7 +47,11 @@ def dc(fresh_index, tmp_path_factory):
     """Give an index of a built and a live cube of two tiles, and of scenes in UTM that overlap."""
     folder = tmp_path_factory.mktemp("series")
     make_small_scenes(folder / "scenes")
-    with database.open_datacube(fresh_index("postgis")) as dc:
+    with (
+        database.open_datacube(fresh_index("postgis")) as dc,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("ODC_BDC_ROOTS", str(folder))
         fill(dc, folder / "scenes")
         assert build_cube(dc, tasks_of(dc), folder / "cubes", now=CLOCK).failed == []
         live = find_cube(LIVE).patch(extent=EXTENT)

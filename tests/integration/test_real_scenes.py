@@ -215,7 +215,10 @@ LIVE = [
 @pytest.mark.parametrize(
     ("collection", "cube", "start", "end"), LIVE, ids=[n for _, n, _, _ in LIVE]
 )
-def test_live_images_are_the_built_ones(dc, real, tmp_path, collection, cube, start, end):
+def test_live_images_are_the_built_ones(
+    dc, real, tmp_path, monkeypatch, collection, cube, start, end
+):
+    monkeypatch.setenv("ODC_BDC_ROOTS", str(tmp_path))
     tasks = real(collection, cube, start, end)
     built = [load(dc, task) for task in tasks]
     report = declare_cube(dc, tasks, tmp_path, now=lambda: NOW, replace_built="all")

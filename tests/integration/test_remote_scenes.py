@@ -21,7 +21,7 @@ from odc_bdc.building.efficacy import EfficacyStore
 from odc_bdc.building.tile import composite_tile
 from odc_bdc.building.work import fault_of
 from odc_bdc.errors import InvalidValueError, ReplacedFileError, UnreadableSceneError
-from odc_bdc.files import Access, OpenDataset, SceneFiles, Versions
+from odc_bdc.files import Access, OpenDataset, SceneFiles, Versions, access_of
 from odc_bdc.files import remote as remote_files
 from odc_bdc.files.remote import replaced
 from odc_bdc.indexing.sources import HOSTS_VARIABLE, Patience
@@ -69,7 +69,7 @@ def moved(task, prefix, access=None):
 
 
 def live(task, **how):
-    recipe = parse_recipe(recipe_text(recipe_document(task, **how)), "x.json")
+    recipe = parse_recipe(recipe_text(recipe_document(task, **how)), "x.json", task.access)
     return LiveImage(recipe)
 
 
@@ -127,16 +127,14 @@ def test_a_server_that_wants_a_token_gets_it_from_the_environment(server, monkey
 
 
 def test_the_command_line_takes_rules_from_a_file(tmp_path):
-    from odc_bdc.cli.cube._options import _access
-
-    assert _access({}) is None
+    assert access_of({}) == Access()
     path = tmp_path / "access.yaml"
     path.write_text("https://host.example/: {token: ODC_BDC_OF_A_TEST}", "utf-8")
-    assert _access({"ODC_BDC_ACCESS": str(path)}) == Access.from_dict(
+    assert access_of({"ODC_BDC_ACCESS": str(path)}) == Access.from_dict(
         {"https://host.example/": {"token": "ODC_BDC_OF_A_TEST"}}
     )
     with pytest.raises(InvalidValueError, match=r"none\.yaml: cannot be read"):
-        _access({"ODC_BDC_ACCESS": str(tmp_path / "none.yaml")})
+        access_of({"ODC_BDC_ACCESS": str(tmp_path / "none.yaml")})
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import xarray as xr
 import yaml
+from made_plugins import install
 
 from odc_bdc import composite_cube, find_cube, harmonise
 from odc_bdc.building import build_cube, composite_tile
@@ -69,18 +70,18 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def own_cubes(tmp_path_factory):
     """Write two definitions that use all that a quality policy may say, and a mask function."""
     folder = tmp_path_factory.mktemp("definitions")
-    (folder / "my_clouds.py").write_text(MASK, "utf-8")
+    install(folder / "installed", "my_clouds", MASK, masks={"my-clouds": "dark"})
     shipped = Path(str(files("odc_bdc.product_defs"))) / "cubes"
     for name, of in (("OWN", "LC8_30_16D_STK_v1"), ("OWN_COMBINED", "S2LC8_30_16D_STK_v1")):
         doc = yaml.safe_load((shipped / f"{of}.yaml").read_text("utf-8"))
-        doc |= {"name": name, "mask": "my_clouds:dark"}
+        doc |= {"name": name, "mask": "my-clouds"}
         if name == "OWN":
             doc["quality"] = STRICT
         else:
             doc["sources"][2]["quality"] = STRICT
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(doc), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
+        patch.syspath_prepend(str(folder / "installed"))
         patch.setitem(OWN, "folder", folder)
         yield
 

@@ -29,8 +29,11 @@ from odc_bdc.function import ENTRY_POINTS
 from odc_bdc.grid import Grid
 from odc_bdc.indexing import IngestRecipe, shipped_recipes
 from odc_bdc.naming import CollectionName, FileName, ItemName, product_name
+from odc_bdc.plugins import MASKS, SIGNERS
 
 ROOT = Path(__file__).parents[2]
+GROUPS = {ENTRY_POINTS, MASKS, SIGNERS}
+"""Of entry points, which look like modules."""
 TOP = ("README.md", "README.pt.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md")
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
@@ -238,7 +241,7 @@ def test_both_readmes_show_the_same():
 @pytest.mark.filterwarnings("ignore", category=ODC2DeprecationWarning)
 @pytest.mark.parametrize("page", PAGES)
 def test_named_modules_functions_and_files_exist(page):
-    for name in set(re.findall(r"\bodc_bdc(?:\.\w+)+", PAGES[page])) - {ENTRY_POINTS}:
+    for name in set(re.findall(r"\bodc_bdc(?:\.\w+)+", PAGES[page])) - GROUPS:
         parent, _, leaf = name.rpartition(".")
         module = import_module(parent)
         assert hasattr(module, leaf) or find_spec(name), name

@@ -17,6 +17,7 @@ from affine import Affine
 from file_server import FileServer
 from hypothesis import given
 from hypothesis import strategies as st
+from made_plugins import install
 
 from odc_bdc.errors import InvalidValueError, OdcBdcError, ReplacedFileError, SceneError
 from odc_bdc.files import Access, AccessRule, SceneFiles, Versions, plain_href, read_access
@@ -206,8 +207,15 @@ def test_a_token_that_is_wrong_or_missing_is_told_and_not_shown(server, caplog):
 
 
 @pytest.fixture
-def signer(monkeypatch):
-    """Give a module whose function signs with a number that only the last server knows."""
+def signer(monkeypatch, tmp_path_factory):
+    """Install a module whose function signs with a number that only the last server knows."""
+    names = {name: name for name in ("sign", "nothing", "fails", "elsewhere")}
+    folder = tmp_path_factory.mktemp("installed")
+    install(folder, "my_signer", "", signers={"my-signer": "sign", **names})
+    install(folder, "lost", "raise ImportError('it is broken')", signers={"lost": "sign"})
+    for name in ("one", "two"):
+        install(folder, f"signer_{name}", "", signers={"double": "sign"})
+    monkeypatch.syspath_prepend(str(folder))
     module = types.ModuleType("my_signer")
     module.number = 1
 
@@ -224,7 +232,7 @@ def test_addresses_are_signed_and_signed_again_when_that_has_ended(server, signe
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
     server.wants = lambda _, query: query.get("signature") == f"{SECRET}{signer.number}"
-    using = files({server.url: {"sign": "my_signer:sign"}})
+    using = files({server.url: {"sign": "my-signer"}})
     for _ in range(3):
         assert read(f"{server.url}/a.bin", (5, 5), using=using) == [TEXT[5:10]]
     assert signer.asked == 1
@@ -233,7 +241,7 @@ def test_addresses_are_signed_and_signed_again_when_that_has_ended(server, signe
     assert signer.asked == 2
     assert "/a.bin HTTP/1.1" in caplog.text
     server.wants = lambda *_: False
-    with pytest.raises(SceneError, match="does not take what my_signer:sign has signed") as told:
+    with pytest.raises(SceneError, match="does not take what my-signer has signed") as told:
         using.version(f"{server.url}/a.bin")
     assert SECRET not in str(told.value) + caplog.text
 
@@ -241,10 +249,13 @@ def test_addresses_are_signed_and_signed_again_when_that_has_ended(server, signe
 @pytest.mark.parametrize(
     ("sign", "message"),
     [
-        ("no_such_module:sign", "`sign` 'no_such_module:sign' cannot be imported"),
-        ("my_signer:nothing", "has no attribute 'nothing'"),
-        ("my_signer:fails", "my_signer:fails fails: ValueError"),
-        ("my_signer:elsewhere", "gives no address"),
+        ("no-such", "`sign` 'no-such' is no installed entry point of odc_bdc.signers; .*my-signer"),
+        ("my-sigmer", "do you mean my-signer.*; there is .*: install the package that has it"),
+        ("lost", "'lost' .* cannot be imported: it is broken"),
+        ("double", "is installed more than once .*signer_one:sign, signer_two:sign"),
+        ("nothing", "has no attribute 'nothing'"),
+        ("fails", "fails fails: ValueError"),
+        ("elsewhere", "elsewhere gives no address"),
     ],
 )
 def test_a_function_that_does_not_sign_is_told(server, signer, sign, message):
@@ -257,12 +268,33 @@ def test_a_function_that_does_not_sign_is_told(server, signer, sign, message):
     assert SECRET not in str(told.value)
 
 
+def test_a_function_may_sign_where_python_gives_the_rules(server, signer):
+    server.wants = lambda _, query: query.get("signature") == f"{SECRET}{signer.number}"
+    access = Access.from_dict({f"{server.url}/": {"sign": signer.sign}})
+    assert pickle.loads(pickle.dumps(Access.from_dict({"s3://b/": {"sign": len}})))  # noqa: S301
+    using = SceneFiles(access, {}, QUICK)
+    assert read(f"{server.url}/a.bin", (5, 5), using=using) == [TEXT[5:10]]
+    with pytest.raises(InvalidValueError, match="do you mean token"):
+        Access.from_dict({"https://h/": {"sign": len, "tokn": "ODC_BDC_A"}})
+
+
+def test_the_signer_that_comes_along_says_what_it_needs(server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "planetary_computer", None)
+    with pytest.raises(SceneError, match="pip install planetary-computer"):
+        files({server.url: {"sign": "planetary-computer"}}).version(f"{server.url}/a.bin")
+    module = types.ModuleType("planetary_computer")
+    module.sign = lambda href: f"{href}?sig=1"
+    monkeypatch.setitem(sys.modules, "planetary_computer", module)
+    files({server.url: {"sign": "planetary-computer"}}).version(f"{server.url}/a.bin")
+    assert server.asked[-1][0] == "/a.bin?sig=1"
+
+
 def test_the_longest_prefix_counts_and_hosts_are_whole():
     access = Access.from_dict(
         {
             "https://host.example": {"token": "ODC_BDC_A"},
-            "https://host.example/b/": {"sign": "m:f"},
-            "s3://bucket/": {"sign": "m:g"},
+            "https://host.example/b/": {"sign": "m.f"},
+            "s3://bucket/": {"sign": "m-g"},
         }
     )
     found = {
@@ -280,14 +312,14 @@ def test_the_longest_prefix_counts_and_hosts_are_whole():
         )
     }
     assert [r and (r.sign or r.token) for r in found.values()] == [
-        "ODC_BDC_A", "m:f", "m:g", *[None] * 6,
+        "ODC_BDC_A", "m.f", "m-g", *[None] * 6,
     ]  # fmt: skip
 
 
 RULES = st.builds(
     AccessRule,
     st.sampled_from(["https://a.example/", "http://b.example/c/", "s3://d/"]),
-    st.sampled_from(["m.n:f", "m:g"]),
+    st.sampled_from(["m.n-f", "m-g"]),
 )
 
 
@@ -303,13 +335,13 @@ def test_rules_are_written_and_read(rules):
     [
         ({"https://h/": {"token": "AWS_SECRET_ACCESS_KEY"}}, "begins with ODC_BDC_"),
         ({"https://h/": {"token": SECRET}}, "never the token itself"),
-        ({"https://h/": {"sign": "os.system"}}, "as module:function"),
+        ({"https://h/": {"sign": "os:system"}}, "module:function is not taken"),
         ({"https://h/": {"tokn": "ODC_BDC_A"}}, "do you mean token"),
         ({"https://h/": {}}, "names how addresses are signed"),
-        ({"h": {"sign": "a:b"}}, "beginning of addresses"),
-        ({"https://user@h/": {"sign": "a:b"}}, "beginning of addresses"),
+        ({"h": {"sign": "a-b"}}, "beginning of addresses"),
+        ({"https://user@h/": {"sign": "a-b"}}, "beginning of addresses"),
         ({"s3://b/": {"token": "ODC_BDC_A"}}, "buckets take no token"),
-        ({"https://h/": {"sign": "a:b", "name": "key"}}, "are of a `token`"),
+        ({"https://h/": {"sign": "a-b", "name": "key"}}, "are of a `token`"),
         (
             {"https://h/": {"token": "ODC_BDC_A", "sent_as": "query", "scheme": "Bearer"}},
             "is of a header",

@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+import yaml
+from datacube.utils.uris import uri_resolve
 from made_tasks import CUBE, TILE, cube_at, make_task
 
 from odc_bdc import live
 from odc_bdc.building import ImageStore, composite_tile, count_clear
 from odc_bdc.building.efficacy import EfficacyStore
+from odc_bdc.cube import find_cube
+from odc_bdc.files import Access
 from odc_bdc.indexing import known
 from odc_bdc.indexing.known import KnownImage
-from odc_bdc.live.documents import LiveTerms, QualityStamps, live_documents
-from odc_bdc.live.recipe import parse_recipe
-from odc_bdc.planning import Plan
+from odc_bdc.live.documents import LiveTerms, QualityStamps, live_documents, live_text
+from odc_bdc.live.recipe import read_recipe
+from odc_bdc.live.roots import Roots
+from odc_bdc.planning import BandSource, CompositeTask, Plan, SceneRef
 from odc_bdc.planning.status import status_of
 
+MONTHLY = "CB4_64_1M_STK_v1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -59,6 +65,38 @@ def test_a_live_image_is_another_one_if_its_recipe_is(task, tmp_path):
     assert (later.id, later.recipe) == (made.id, made.recipe)
 
 
+def test_ids_are_those_of_recipes_that_named_rules_and_knowledge(tmp_path):
+    # As 182e657 gave them, which wrote both into the recipe.
+    sources = tuple(
+        (m.name, BandSource(f"/{m.name}.tif", m.encoding)) for m in find_cube(MONTHLY).measurements
+    )
+    cube = find_cube(MONTHLY)
+    scenes = tuple(
+        SceneRef(
+            uuid.uuid5(uuid.NAMESPACE_URL, str(day)), f"of day {day}",
+            datetime(2020, 1, day, 13, tzinfo=UTC), "cbers-4", cube.products[0], sources,
+        )
+        for day in (3, 8)
+    )  # fmt: skip
+    task = CompositeTask(cube, "007004", cube.timeline.period_of(date(2020, 1, 3)), scenes)
+    rules = {"https://host.example/": {"token": "ODC_BDC_X"}}
+    layout = ImageStore.open(tmp_path).layout
+    found = [
+        live_documents(
+            LiveTerms(ImageStore(root, layout, tmp_path)), one, (5, 6), processed=NOW, planned=one,
+            stamp="abcd",
+        ).id
+        for root in ("/nowhere/cubes", "s3://bucket/cubes")
+        for one in (task, replace(task, access=Access.from_dict(rules)))
+    ]  # fmt: skip
+    assert [str(i) for i in found] == [
+        "58851e7b-0817-58fd-a33e-742e2ca3a832",
+        "4fe2ecbb-7399-5005-a2a2-0ecebbe8adff",
+        "4ee6b30c-51d1-5944-b183-23a83c2404fd",
+        "2fee7d74-058b-5f52-915b-5424ca80bd77",
+    ]
+
+
 def test_fingerprint_does_not_depend_on_counts(task, tmp_path):
     terms = LiveTerms(ImageStore.open(tmp_path))
     for counts in ((1, 2, 3), None):
@@ -68,12 +106,17 @@ def test_fingerprint_does_not_depend_on_counts(task, tmp_path):
 
 def test_recipe_and_document_lie_side_by_side(task, tmp_path):
     made = documents(task, tmp_path)
-    recipe = parse_recipe(made.recipe, str(tmp_path / made.folder / made.recipe_name))
+    ((path,), folder) = ({m["path"] for m in made.document["measurements"].values()}, made.folder)
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / made.recipe_name).write_text(made.recipe, "utf-8")
+    uri = uri_resolve((tmp_path / folder / made.document_name).as_uri(), path)
+    recipe = read_recipe(uri, Roots.of(tmp_path))
     assert recipe.task == task
     assert recipe.n_clear == (5, 6, 7)
-    store = EfficacyStore.below(tmp_path)
-    assert Path(recipe.knowledge).resolve() == store.folder
-    assert {m["path"] for m in made.document["measurements"].values()} == {made.recipe_name}
+    assert recipe.knowledge == EfficacyStore.below(tmp_path).folder
+    assert path.partition("#")[0] == made.recipe_name
+    (read,) = (yaml.safe_load(live_text(made)),)
+    assert {m["path"] for m in read["measurements"].values()} == {path}
     assert made.document["properties"][known.PLANNED] == str(task.id)
     assert json.loads(made.recipe)["item"] == made.document["label"]
     fewer = replace(task, scenes=task.scenes[:2])

@@ -19,14 +19,17 @@ from odc_bdc.errors import InvalidValueError, OdcBdcError, SourceError
 from odc_bdc.files import Access
 from odc_bdc.indexing.documents import document_text
 from odc_bdc.live.documents import LiveTerms, live_documents, live_text
+from odc_bdc.live.knowledge import LIVE_PATH
 from odc_bdc.live.recipe import (
     RECIPE_VERSION,
     parse_recipe,
     read_recipe,
     recipe_document,
     recipe_text,
+    with_digest,
     write_recipe,
 )
+from odc_bdc.live.roots import Roots
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
 
 CUBES = sorted(shipped_cubes())
@@ -87,7 +90,7 @@ def test_a_recipe_holds_all_of_a_task(task, data):
     assert read.task.id == task.id == read.id
     assert read.task.observations == task.observations
     assert list(read.n_clear) == counts
-    assert (read.unreadable, read.access, read.knowledge) == ("fail", {}, None)
+    assert (read.unreadable, read.task.access, read.knowledge) == ("fail", Access(), None)
 
 
 @pytest.mark.parametrize("name", CUBES)
@@ -101,7 +104,7 @@ def test_the_yaml_form_holds_other_functions_and_parts_too(function):
     doc = find_cube("CB4_64_1M_MED_v1").to_dict() | {
         "name": "mine",
         "function": function,
-        "mask": "my_package.clouds:mask",
+        "mask": "my-clouds",
         "rounding": "floor",
         "extent": [0, 0, 1e6, 1e6],
         "grid": {"name": "mine", "crs": "EPSG:31983", "origin": [0, 1e7], "tile_size": [1e5, 1e5]},
@@ -109,7 +112,7 @@ def test_the_yaml_form_holds_other_functions_and_parts_too(function):
     }
     doc["sources"] = [{**doc["sources"][0], "where": {"region_code": "220", "gsd": 64}}]
     cube = CubeSpec.from_dict(doc)
-    assert (cube.mask, cube.rounding, cube.auxiliary) == ("my_package.clouds:mask", "floor", ())
+    assert (cube.mask, cube.rounding, cube.auxiliary) == ("my-clouds", "floor", ())
     assert CubeSpec.from_dict(json.loads(json.dumps(cube.to_dict(), default=str))).function == (
         cube.function
     )
@@ -136,18 +139,29 @@ def task():
 
 
 def test_a_recipe_is_written_beside_others_and_read_again(task, tmp_path):
-    access = {"https://host.example/": {"sign": "planetary_computer:sign"}}
-    doc = recipe_document(
-        replace(task, access=Access.from_dict(access)), unreadable="skip", knowledge="../.efficacy"
-    )
+    access = Access.from_dict({"https://host.example/": {"sign": "planetary-computer"}})
+    doc = recipe_document(replace(task, access=access), unreadable="skip")
     uri = write_recipe(doc, storage_at(str(tmp_path)), "a/b.json")
-    read = read_recipe(uri)
+    roots = Roots.of(tmp_path)
+    read = read_recipe(uri, roots)
     assert read.task == task
-    assert (read.unreadable, read.access) == ("skip", access)
-    assert read.task.access == Access.from_dict(access)
-    assert read.knowledge == f"{tmp_path.as_uri()}/a/../.efficacy"
-    assert read.checksum == read_recipe(tmp_path / "a/b.json").checksum
+    # Rules are those of who reads, never the recipe's.
+    assert (read.unreadable, read.task.access) == ("skip", Access())
+    assert read_recipe(uri, roots, access).task.access == access
+    assert "planetary" not in (tmp_path / "a/b.json").read_text("utf-8")
+    assert read.knowledge is None
+    assert uri.endswith(f"#sha256={read.checksum}")
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["b.json"]
+
+
+def test_what_is_known_of_scenes_is_that_of_the_root(task, tmp_path):
+    storage, path = storage_at(str(tmp_path)), f"{LIVE_PATH}/x.json"
+    uri = write_recipe(recipe_document(task), storage, path)
+    assert read_recipe(uri, Roots.of(tmp_path)).knowledge == tmp_path / ".efficacy"
+    (tmp_path / ".efficacy").symlink_to("/")
+    assert read_recipe(uri, Roots.of(tmp_path)).knowledge is None
+    # Only what lies below the roots is looked at.
+    assert read_recipe(uri, Roots.of(tmp_path / "live")).knowledge is None
 
 
 def test_numbers_are_of_observations(task):
@@ -163,8 +177,9 @@ def test_a_cube_that_has_no_yaml_form_is_refused(task):
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
+    uri = with_digest((tmp_path / "none.json").as_uri(), "")
     with pytest.raises(SourceError, match=r"none\.json: no such file"):
-        read_recipe(tmp_path / "none.json")
+        read_recipe(uri, Roots.of(tmp_path))
 
 
 def _without(key):
@@ -191,7 +206,9 @@ FAULTS = [
     (_with(tile="x"), "not a tile id"),
     (_with(period={"start": "2020-02-30", "end": "2020-03-01"}), "day"),
     (_with(period={"start": "2020-02-20", "end": "2020-01-01"}), "ends on"),
-    (_with(access={"https://h/": {"token": "abc&def=?"}}), "never the token itself"),
+    (_with(access={"https://h/": {"token": "ODC_BDC_A"}}), "says access, .* ODC_BDC_ACCESS"),
+    (_with(access={}, knowledge="../x"), "says access and knowledge, .* cube declare"),
+    (lambda doc: doc["cube"].update(mask="os:system"), "mask: .* module:function is not taken"),
     (_with(outputs=[{"name": "BAND13", "dtype": "int16"}]), "outputs: are not those of the cube"),
     (_with(observations=[{"scenes": [0, 1], "n_clear": 0}]), "observations: are not what days"),
     (_in_scene(datetime="2020-01-03T13:00:00"), "lacks its zone"),

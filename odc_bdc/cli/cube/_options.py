@@ -14,7 +14,7 @@ import click
 from odc_bdc.cli._options import add_options, home_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from datacube import Datacube
 
@@ -92,6 +92,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         from odc_bdc.cube import find_cube
+        from odc_bdc.files import access_of
 
         cube = find_cube(name)
         cube = cube.patch(extent=clip) if clip else cube
@@ -99,7 +100,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("give only one of --tile, --bbox, --geometry and --biome")
         if bbox is not None or geometry or biome:
             tiles = _tiles_of_area(cube, bbox, str(geometry) if geometry else None, biome)
-        access = _access(os.environ)
+        access = access_of(os.environ)
         return command(Request(cube, time[0].date(), time[1].date(), tiles, access), **others)
 
     return add_options(
@@ -138,14 +139,6 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
             home_option,
         ),
     )
-
-
-def _access(environ: Mapping[str, str]) -> Access | None:
-    """Give the rules of access that the environment names a file of."""
-    from odc_bdc.files import ACCESS_VARIABLE, read_access
-
-    path = environ.get(ACCESS_VARIABLE)
-    return read_access(path) if path else None
 
 
 def _tiles_of_area(

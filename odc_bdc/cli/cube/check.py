@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,9 @@ def check(
     Exit code: 0 no fault, 1 some, 2 nothing could start.
     """
     from odc_bdc.cube import find_cube
+    from odc_bdc.files import access_of
     from odc_bdc.live.checking import check_live, declared_images
+    from odc_bdc.live.roots import recipe_roots
 
     cube = find_cube(name)
     days = None if time is None else (time[0].date(), time[1].date())
@@ -56,7 +59,9 @@ def check(
         images = declared_images(dc, cube.name, tiles=tiles or None, time=days)
     counts: list[int] = []
     faults = 0
-    for fault in check_live(images, threads=threads, seen=counts.append):
+    roots, access = recipe_roots(os.environ, home), access_of(os.environ)
+    found = check_live(images, roots=roots, access=access, threads=threads, seen=counts.append)
+    for fault in found:
         faults += 1
         click.echo(json.dumps(fault.to_dict()))
     files = counts[-1] if counts else 0

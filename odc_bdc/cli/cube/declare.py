@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -120,6 +121,7 @@ def declare(
             _tell_waiting(what.waiting)
             return
         add_products(dc, [spec.to_product()])
+        _note(home, store)
         show = _Show(opened, spec.name, as_json=as_json)
         report = declare_cube(
             dc,
@@ -167,6 +169,7 @@ def unbuild(
         if dry_run:
             _tell_waiting(built_tasks(dc, plan))
             return
+        _note(home, store)
         show = _Show(opened, spec.name, as_json=as_json)
         report = unbuild_cube(
             dc,
@@ -178,6 +181,24 @@ def unbuild(
             **how,
         )
     _tell(report, spec.name)
+
+
+def _note(home: Path, store: ImageStore) -> None:
+    """See that recipes at the root are read by who has the configuration of the home."""
+    from odc_bdc.database.configuration import own_path
+    from odc_bdc.live.roots import HOME_VARIABLE, ROOTS_VARIABLE, note_root, recipe_roots
+
+    need = f"need {ROOTS_VARIABLE}={store.root}"
+    try:
+        if note_root(home, store.root):
+            where = f"noted in {home}: recipes are read below {store.root} too"
+            click.echo(f"{where}; programs without this home {need}", err=True)
+    except OSError as e:
+        click.echo(f"{home}: {e.strerror or e}: readers of these images {need}", err=True)
+        return
+    readers = {k: v for k, v in os.environ.items() if k != HOME_VARIABLE}
+    if not own_path(home).is_file() and not recipe_roots(readers).holds(store.root):
+        click.echo(f"programs that read these images without {home} {need}", err=True)
 
 
 class _Show:
