@@ -1,0 +1,307 @@
+"""What one request may cost, and how many costly ones are served at once.
+
+`Bounds.admit` stands where all pixels of the services are read, and decides before any is: what is
+known there are the datasets, bands and dates, and of live images the scenes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import flask
+import numpy as np
+from datacube.storage import BandInfo
+
+from odc_bdc.errors import InvalidValueError
+from odc_bdc.formats import LIVE_FORMAT
+from odc_bdc.ows.cost import (
+    Cost,
+    Overlap,
+    built_work,
+    coverage_memory,
+    live_work,
+    map_memory,
+    overlap,
+)
+from odc_bdc.ows.exceptions import INVALID, Refusal, Unavailable
+from odc_bdc.ows.store import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from odc.geo.geobox import GeoBox
+
+WORK_VARIABLE = "ODC_BDC_OWS_MAX_WORK"
+MEMORY_VARIABLE = "ODC_BDC_OWS_MAX_MEMORY"
+HEAVY_VARIABLE = "ODC_BDC_OWS_HEAVY"
+
+LIVE_CACHE = 96_000_000
+"""Bytes of computed blocks of live images that a worker of the services keeps."""
+
+_EXTENSION = "odc_bdc_bounds"
+_HEAVY_SHARE = 0.25
+"""Of a limit: what costs more is a heavy request."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostLimits:
+    """What one request may cost.
+
+    Attributes
+    ----------
+    work
+        Millions of values, as of `odc_bdc.ows.cost`.
+    memory
+        Bytes.
+    heavy
+        Requests that cost more than a quarter of either, which are served at once by all workers;
+        each worker has but one.
+    """
+
+    work: int = 4000
+    memory: int = 800 * 2**20
+    heavy: int = 1
+
+    @classmethod
+    def of_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read them from the environment.
+
+        Raises
+        ------
+        InvalidValueError
+            If one is no number, or less than 1.
+        """
+        cores = len(os.sched_getaffinity(0))
+        return cls(
+            _number(environ, WORK_VARIABLE, cls().work),
+            max(1, parse_size(environ.get(MEMORY_VARIABLE) or "800M")),
+            _number(environ, HEAVY_VARIABLE, max(1, cores // 2)),
+        )
+
+    def check(self, cost: Cost, about: str) -> None:
+        """Raise `Refusal` if a request costs too much; `about` says what it is made of."""
+        millions = cost.work / 1e6
+        if millions > self.work:
+            raise Refusal(
+                f"too much work: {about}, {millions:.0f} million values; {self.work} million are "
+                f"the limit ({WORK_VARIABLE}): ask for fewer pixels, dates or bands",
+                INVALID,
+            )
+        if cost.memory > self.memory:
+            raise Refusal(
+                f"too much memory: {about}, {cost.memory / 2**20:.0f} MB; "
+                f"{self.memory / 2**20:.0f} MB are the limit ({MEMORY_VARIABLE}): ask for fewer "
+                "pixels, dates or bands",
+                INVALID,
+            )
+
+    def is_heavy(self, cost: Cost) -> bool:
+        """Tell whether a request is one of those of which few are served at once."""
+        most = max(cost.work / 1e6 / self.work, cost.memory / self.memory)
+        return most > _HEAVY_SHARE
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidValueError(f"{name}={text} is no whole number from 1 on")
+    return int(text)
+
+
+class Gate:
+    """Lets so many in at once, of all processes that share a folder, and of each but one.
+
+    Locks of files are the system's: those of a process that is killed are free again.
+
+    Parameters
+    ----------
+    folder
+        Of the processes; without it this one is alone.
+    places
+        How many are let in.
+    """
+
+    def __init__(self, folder: Path | None, places: int) -> None:
+        self._own = None if folder else tempfile.TemporaryDirectory(prefix="odc_bdc_gate_")
+        self._folder = folder or Path(self._own.name if self._own else "")
+        self._places = places
+        self._here = threading.Lock()
+
+    @property
+    def places(self) -> int:
+        """How many are let in."""
+        return self._places
+
+    def enter(self) -> int | None:
+        """Take a place; None if there is none. It is to be given to `leave`."""
+        if not self._here.acquire(blocking=False):
+            return None
+        for number in range(self._places):
+            path = self._folder / f"heavy_{number}.lock"
+            place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with suppress(BlockingIOError):
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return place
+            os.close(place)
+        self._here.release()
+        return None
+
+    def leave(self, place: int) -> None:
+        """Give a place back."""
+        os.close(place)
+        self._here.release()
+
+
+class Bounds:
+    """Decides on the reads of requests.
+
+    Parameters
+    ----------
+    limits, gate
+        What one may cost, and how many that cost much are let in.
+    """
+
+    def __init__(self, limits: CostLimits, gate: Gate) -> None:
+        self.limits, self.gate = limits, gate
+
+    def install(self, app: Any) -> None:
+        """Let `admit` find it in a Flask application, and let requests end what they began."""
+        app.extensions[_EXTENSION] = self
+        app.teardown_appcontext(lambda _: self._leave())
+
+    def admit(self, stacker: Any, datasets: Any, bands: Sequence[Any], view: GeoBox) -> None:
+        """Let a request read, or raise.
+
+        Parameters
+        ----------
+        stacker, datasets, bands, view
+            As `DataStacker.read_data` of datacube-ows has them.
+
+        Raises
+        ------
+        Refusal
+            If the request, with what it has read before, costs too much.
+        Unavailable
+            If it costs much, and as many of its kind as may are served just now.
+        """
+        here = flask.g
+        cost = here.get("odc_bdc_cost", Cost()) + _cost(self.limits, stacker, datasets, bands, view)
+        here.odc_bdc_cost = cost
+        if "odc_bdc_place" in here or not self.limits.is_heavy(cost):
+            return
+        place = self.gate.enter()
+        if place is None:
+            raise Unavailable(
+                "the server is busy with requests as large as this one, of which it serves "
+                f"{self.gate.places} at once ({HEAVY_VARIABLE}): try again later, or ask for less"
+            )
+        here.odc_bdc_place = place
+        _make_room()
+
+    def _leave(self) -> None:
+        place = flask.g.pop("odc_bdc_place", None)
+        if place is not None:
+            self.gate.leave(place)
+
+
+def admit(stacker: Any, datasets: Any, bands: Any, view: GeoBox) -> None:
+    """Let the request of this moment read (`Bounds.admit`); outside of one, anybody may."""
+    if flask.has_app_context():
+        bounds = flask.current_app.extensions.get(_EXTENSION)
+        if bounds is not None:
+            bounds.admit(stacker, datasets, list(bands.values()), view)
+
+
+def _cost(
+    limits: CostLimits, stacker: Any, datasets: Any, bands: Sequence[Any], view: GeoBox
+) -> Cost:
+    """Tell the cost of a read; raise `Refusal` as soon as it is known to be too much."""
+    pixels, dates = view.height * view.width, len(datasets)
+    sizes = [np.dtype(band["dtype"]).itemsize for band in bands]
+    memory = map_memory if stacker.style is not None else coverage_memory
+    about = f"{view.width} x {view.height} pixels, {_plural(dates, 'date')}, {len(bands)} bands"
+    cost = Cost(0, memory(pixels, dates, sizes))
+    limits.check(cost, about)
+    if pixels == 1 and not any(d.format == LIVE_FORMAT for group in datasets.values for d in group):
+        return cost
+    boxes: dict[str, tuple[float, float, float, float]] = {}
+    for dataset in (dataset for group in datasets.values for dataset in group):
+        work, told = _work(dataset, bands, view, boxes)
+        cost += Cost(work)
+        limits.check(cost, about + told)
+    return cost
+
+
+def _work(
+    dataset: Any,
+    bands: Sequence[Any],
+    view: GeoBox,
+    boxes: dict[str, tuple[float, float, float, float]],
+) -> tuple[float, str]:
+    """Give the work of reading a dataset, and what it is for people."""
+    grid = next(iter((dataset.metadata_doc.get("grids") or {}).values()), None)
+    if grid is None or dataset.bounds is None:
+        return float(len(bands) * view.height * view.width), ""
+    crs = str(dataset.crs)
+    if crs not in boxes:
+        boxes[crs] = view.extent.to_crs(dataset.crs).boundingbox.bbox
+    bounds, shape = dataset.bounds, tuple(grid["shape"])
+    box = bounds.left, bounds.bottom, bounds.right, bounds.top
+    seen = overlap(boxes[crs], (view.height, view.width), box, (shape[0], shape[1]))
+    if seen is None:
+        return 0.0, ""
+    if dataset.format == LIVE_FORMAT:
+        return _live(dataset, bands[0], seen)
+    return built_work(seen, (view.height, view.width), len(bands)), ""
+
+
+def _live(dataset: Any, band: Any, seen: Overlap) -> tuple[float, str]:
+    from odc_bdc.live.opening import open_image  # noqa: PLC0415 (few servers have live layers)
+
+    task = open_image(BandInfo(dataset, band.name).uri).recipe.task
+    function, scenes = task.cube.function, len(task.scenes)
+    work = live_work(seen, scenes=scenes, bands=len(task.cube.measurements), function=function.cost)
+    return work, f", of images that {function.name} makes of {_plural(scenes, 'scene')} each"
+
+
+def _plural(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _make_room() -> None:
+    """Let go of blocks of live images that are kept: a heavy request needs the memory."""
+    from odc_bdc.live.workers import process_state  # noqa: PLC0415 (few servers have live layers)
+
+    process_state().blocks.clear()
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
+
+
+def bound_memory() -> None:
+    """Keep this process from holding memory that nothing needs any more.
+
+    GDAL keeps blocks up to 5 % of the machine's memory. glibc raises by itself the size above which
+    an array gets memory of its own, which goes back to the system when it is freed; and it gives
+    each thread a heap.
+    """
+    from odc_bdc.live.workers import limit_cache  # noqa: PLC0415 (few servers have live layers)
+
+    os.environ.setdefault("GDAL_CACHEMAX", "64")
+    limit_cache(LIVE_CACHE)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for setting, value in (
+            (_M_MMAP_THRESHOLD, 2**20),
+            (_M_TRIM_THRESHOLD, 2**22),
+            (_M_ARENA_MAX, 2),
+        ):
+            mallopt(setting, value)
