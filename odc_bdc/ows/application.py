@@ -57,7 +57,6 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
     from odc_bdc.ows.limits import (  # noqa: PLC0415 (imports an extra)
         Bounds,
         CostLimits,
-        Gate,
         bound_memory,
     )
 
@@ -67,7 +66,7 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
     app = create_app()
-    Bounds(limits, Gate(metrics, limits.heavy)).install(app)
+    Bounds(limits, metrics).install(app)
     _leave_logging_to_the_server(app)
     # datacube tells the outline of every search.
     logging.getLogger("datacube").setLevel(logging.WARNING)

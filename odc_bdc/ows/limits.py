@@ -11,6 +11,7 @@ import fcntl
 import os
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,12 @@ HEAVY_VARIABLE = "ODC_BDC_OWS_HEAVY"
 LIVE_CACHE = 96_000_000
 """Bytes of computed blocks of live images that a worker of the services keeps."""
 
+PATIENCE = 5.0
+"""Seconds that a request waits for others to end, of each worker one."""
+
+_LOOK = 0.05
 _EXTENSION = "odc_bdc_bounds"
+_COST, _PLACES = "odc_bdc_cost", "odc_bdc_places"  # of a request, in Flask's g
 _HEAVY_SHARE = 0.25
 """Of a limit: what costs more is a heavy request."""
 
@@ -116,48 +122,92 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-class Gate:
-    """Lets so many in at once, of all processes that share a folder, and of each but one.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a request that was let in holds.
 
-    Locks of files are the system's: those of a process that is killed are free again.
+    Attributes
+    ----------
+    memory
+        Bytes.
+    lock
+        Descriptor of the lock of a heavy request; None of others.
+    """
+
+    memory: int
+    lock: int | None = None
+
+
+class Gate:
+    """Lets requests in: so many heavy ones, and of each process as many as its memory is for.
+
+    Heavy ones are counted in all processes that share a folder, and each process has but one. Their
+    places are locks of files, which are the system's: those of a process that is killed are free.
 
     Parameters
     ----------
     folder
         Of the processes; without it this one is alone.
     places
-        How many are let in.
+        How many heavy requests are let in.
+    memory
+        Bytes that all requests of this process may take together.
+    patience
+        Seconds that one request waits to be let in; while it does, others are turned away at once.
     """
 
-    def __init__(self, folder: Path | None, places: int) -> None:
+    def __init__(
+        self, folder: Path | None, places: int, memory: int, *, patience: float = PATIENCE
+    ) -> None:
         self._own = None if folder else tempfile.TemporaryDirectory(prefix="odc_bdc_gate_")
         self._folder = folder or Path(self._own.name if self._own else "")
-        self._places = places
-        self._here = threading.Lock()
+        self._places, self._memory, self._patience = places, memory, patience
+        self._lock, self._waiting = threading.Lock(), threading.Lock()
+        self._taken, self._heavy = 0, False
 
-    @property
-    def places(self) -> int:
-        """How many are let in."""
-        return self._places
+    def enter(self, memory: int, *, heavy: bool) -> Place | None:
+        """Take a place, which is to be given to `leave`; None if there is none."""
+        place = self._take(memory, heavy=heavy)
+        if place is not None or not self._waiting.acquire(blocking=False):
+            return place
+        try:
+            until = time.monotonic() + self._patience
+            while place is None and time.monotonic() < until:
+                time.sleep(_LOOK)
+                place = self._take(memory, heavy=heavy)
+            return place
+        finally:
+            self._waiting.release()
 
-    def enter(self) -> int | None:
-        """Take a place; None if there is none. It is to be given to `leave`."""
-        if not self._here.acquire(blocking=False):
-            return None
+    def leave(self, place: Place) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._taken -= place.memory
+            if place.lock is not None:
+                os.close(place.lock)
+                self._heavy = False
+
+    def _take(self, memory: int, *, heavy: bool) -> Place | None:
+        with self._lock:
+            # One that is alone may have more: what it may cost is not for the gate to say.
+            if (self._taken and self._taken + memory > self._memory) or (heavy and self._heavy):
+                return None
+            lock = self._file_lock() if heavy else None
+            if heavy and lock is None:
+                return None
+            self._taken += memory
+            self._heavy = self._heavy or heavy
+            return Place(memory, lock)
+
+    def _file_lock(self) -> int | None:
         for number in range(self._places):
             path = self._folder / f"heavy_{number}.lock"
-            place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with suppress(BlockingIOError):
-                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return place
-            os.close(place)
-        self._here.release()
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return lock
+            os.close(lock)
         return None
-
-    def leave(self, place: int) -> None:
-        """Give a place back."""
-        os.close(place)
-        self._here.release()
 
 
 class Bounds:
@@ -165,12 +215,15 @@ class Bounds:
 
     Parameters
     ----------
-    limits, gate
-        What one may cost, and how many that cost much are let in.
+    limits
+        What one may cost.
+    folder
+        As of `Gate`.
     """
 
-    def __init__(self, limits: CostLimits, gate: Gate) -> None:
-        self.limits, self.gate = limits, gate
+    def __init__(self, limits: CostLimits, folder: Path | None) -> None:
+        self.limits = limits
+        self.gate = Gate(folder, limits.heavy, limits.memory)
 
     def install(self, app: Any) -> None:
         """Let `admit` find it in a Flask application, and let requests end what they began."""
@@ -192,23 +245,42 @@ class Bounds:
         Unavailable
             If it costs much, and as many of its kind as may are served just now.
         """
-        here = flask.g
-        cost = here.get("odc_bdc_cost", Cost()) + _cost(self.limits, stacker, datasets, bands, view)
-        here.odc_bdc_cost = cost
-        if "odc_bdc_place" in here or not self.limits.is_heavy(cost):
-            return
-        place = self.gate.enter()
+        before, places = flask.g.get(_COST, Cost()), flask.g.setdefault(_PLACES, [])
+        cost = self._cost(stacker, datasets, bands, view)
+        setattr(flask.g, _COST, cost)
+        heavy = self.limits.is_heavy(cost) and not any(p.lock is not None for p in places)
+        place = self.gate.enter(cost.memory - before.memory, heavy=heavy)
         if place is None:
             raise Unavailable(
                 "the server is busy with requests as large as this one, of which it serves "
-                f"{self.gate.places} at once ({HEAVY_VARIABLE}): try again later, or ask for less"
+                f"{self.limits.heavy} at once ({HEAVY_VARIABLE}), and "
+                f"{self.limits.memory / 2**20:.0f} MB of them in a worker ({MEMORY_VARIABLE}): "
+                "try again later, or ask for less"
             )
-        here.odc_bdc_place = place
-        _make_room()
+        places.append(place)
+        if heavy:
+            _make_room()
+
+    def _cost(self, stacker: Any, datasets: Any, bands: Sequence[Any], view: GeoBox) -> Cost:
+        """Add a read to what a request costs; raise `Refusal` as soon as it is too much."""
+        pixels, dates = view.height * view.width, len(datasets)
+        sizes = [np.dtype(band["dtype"]).itemsize for band in bands]
+        memory = map_memory if stacker.style is not None else coverage_memory
+        about = f"{view.width} x {view.height} pixels, {_plural(dates, 'date')}, {len(bands)} bands"
+        cost: Cost = flask.g.get(_COST, Cost()) + Cost(0, memory(pixels, dates, sizes))
+        self.limits.check(cost, about)
+        found = [dataset for group in datasets.values for dataset in group]
+        if pixels == 1:
+            found = [dataset for dataset in found if dataset.format == LIVE_FORMAT]
+        boxes: dict[str, tuple[float, float, float, float]] = {}
+        for dataset in found:
+            work, told = _work(dataset, bands, view, boxes)
+            cost += Cost(work)
+            self.limits.check(cost, about + told)
+        return cost
 
     def _leave(self) -> None:
-        place = flask.g.pop("odc_bdc_place", None)
-        if place is not None:
+        for place in flask.g.pop(_PLACES, ()):
             self.gate.leave(place)
 
 
@@ -218,26 +290,6 @@ def admit(stacker: Any, datasets: Any, bands: Any, view: GeoBox) -> None:
         bounds = flask.current_app.extensions.get(_EXTENSION)
         if bounds is not None:
             bounds.admit(stacker, datasets, list(bands.values()), view)
-
-
-def _cost(
-    limits: CostLimits, stacker: Any, datasets: Any, bands: Sequence[Any], view: GeoBox
-) -> Cost:
-    """Tell the cost of a read; raise `Refusal` as soon as it is known to be too much."""
-    pixels, dates = view.height * view.width, len(datasets)
-    sizes = [np.dtype(band["dtype"]).itemsize for band in bands]
-    memory = map_memory if stacker.style is not None else coverage_memory
-    about = f"{view.width} x {view.height} pixels, {_plural(dates, 'date')}, {len(bands)} bands"
-    cost = Cost(0, memory(pixels, dates, sizes))
-    limits.check(cost, about)
-    if pixels == 1 and not any(d.format == LIVE_FORMAT for group in datasets.values for d in group):
-        return cost
-    boxes: dict[str, tuple[float, float, float, float]] = {}
-    for dataset in (dataset for group in datasets.values for dataset in group):
-        work, told = _work(dataset, bands, view, boxes)
-        cost += Cost(work)
-        limits.check(cost, about + told)
-    return cost
 
 
 def _work(
