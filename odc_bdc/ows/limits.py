@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import math
 import os
+import shutil
 import tempfile
 import threading
 import time
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +24,7 @@ import flask
 import numpy as np
 from datacube.storage import BandInfo
 
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, OdcBdcError
 from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.ows.cost import (
     Cost,
@@ -159,8 +162,9 @@ class Gate:
     def __init__(
         self, folder: Path | None, places: int, memory: int, *, patience: float = PATIENCE
     ) -> None:
-        self._own = None if folder else tempfile.TemporaryDirectory(prefix="odc_bdc_gate_")
-        self._folder = folder or Path(self._own.name if self._own else "")
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="odc_bdc_gate_"))
+        if folder is None:
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._places, self._memory, self._patience = places, memory, patience
         self._lock, self._waiting = threading.Lock(), threading.Lock()
         self._taken, self._heavy = 0, False
@@ -300,11 +304,12 @@ def _work(
 ) -> tuple[float, str]:
     """Give the work of reading a dataset, and what it is for people."""
     grid = next(iter((dataset.metadata_doc.get("grids") or {}).values()), None)
-    if grid is None or dataset.bounds is None:
-        return float(len(bands) * view.height * view.width), ""
     crs = str(dataset.crs)
     if crs not in boxes:
-        boxes[crs] = view.extent.to_crs(dataset.crs).boundingbox.bbox
+        boxes[crs] = _box(view, dataset.crs)
+    if grid is None or dataset.bounds is None or not all(map(math.isfinite, boxes[crs])):
+        # Nobody knows, or the view reaches beyond what its CRS shows.
+        return float(len(bands) * view.height * view.width), ""
     bounds, shape = dataset.bounds, tuple(grid["shape"])
     box = bounds.left, bounds.bottom, bounds.right, bounds.top
     seen = overlap(boxes[crs], (view.height, view.width), box, (shape[0], shape[1]))
@@ -315,10 +320,21 @@ def _work(
     return built_work(seen, (view.height, view.width), len(bands)), ""
 
 
+def _box(view: GeoBox, crs: Any) -> tuple[float, float, float, float]:
+    try:
+        left, bottom, right, top = view.extent.to_crs(crs).boundingbox.bbox
+    except (ArithmeticError, ValueError, RuntimeError):  # of PROJ too
+        return (math.nan,) * 4
+    return left, bottom, right, top
+
+
 def _live(dataset: Any, band: Any, seen: Overlap) -> tuple[float, str]:
     from odc_bdc.live.opening import open_image  # noqa: PLC0415 (few servers have live layers)
 
-    task = open_image(BandInfo(dataset, band.name).uri).recipe.task
+    try:
+        task = open_image(BandInfo(dataset, band.name).uri).recipe.task
+    except OdcBdcError:
+        return 0.0, ""  # who reads it tells why it cannot be read
     function, scenes = task.cube.function, len(task.scenes)
     work = live_work(seen, scenes=scenes, bands=len(task.cube.measurements), function=function.cost)
     return work, f", of images that {function.name} makes of {_plural(scenes, 'scene')} each"
