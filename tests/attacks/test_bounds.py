@@ -174,6 +174,13 @@ def asked(place, layer, width, height):
     }  # fmt: skip
 
 
+def built_map(place, side):
+    """Give a map of a built image, whatever its pixels."""
+    bbox = ",".join(str(v) for v in CUBES[1].cube.geobox("007004").boundingbox.bbox)
+    other = {"bbox": bbox, "styles": "true_colour", "time": "2020-01-01"}
+    return asked(place, BUILT, side, side)["map"] | other
+
+
 KINDS = ("map", "old map", "tile", "info", "coverage", "coverage 2")
 
 
@@ -208,10 +215,9 @@ def test_the_same_by_a_quick_function(place, ask, kind, record_property):
 
 def test_a_map_that_fills_the_memory(place, ask, record_property):
     """Ask for the largest map, which takes more memory than a request may."""
-    query = asked(place, BUILT, 4096, 4096)["map"] | {"time": "2020-01-01"}
-    bbox = ",".join(str(v) for v in CUBES[1].cube.geobox("007004").boundingbox.bbox)
+    query = built_map(place, 4096)
     with hidden(place.home / "pixels"):
-        answer = ask("wms", query | {"bbox": bbox, "styles": "true_colour"})
+        answer = ask("wms", query)
     assert answer.status == 400, answer.body[:500]
     text = report_of(answer, query)
     record_property("answer", f"{answer.status}: {text}")
@@ -262,9 +268,7 @@ def peak(process):
 
 def test_all_workers_get_heavy_requests(place, ask, record_property):
     """Ask for a heavy map while another is served: no worker is left for the light ones."""
-    query = asked(place, BUILT, 2200, 2200)["map"] | {"time": "2020-01-01"}
-    query["styles"] = "true_colour"
-    light = asked(place, BUILT, 64, 64)["map"] | {"time": "2020-01-01"}
+    query, light = built_map(place, 2200), built_map(place, 64)
     held = os.open(place.home / "counts" / "heavy_0.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)  # as a worker that is at a heavy one
