@@ -102,6 +102,7 @@ docs: $(READY)  ## HTML documentation in site/; notebooks with outputs, where `m
 bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing, services and time series, as ratios
 	$(BIN)/python tests/benchmarks/composite.py
 	$(BIN)/python tests/benchmarks/kernels.py
+	$(BIN)/python -W ignore tests/benchmarks/costs.py
 	$(BIN)/python tests/benchmarks/building.py
 	$(BIN)/python -W ignore tests/benchmarks/indexing.py --grow 30000
 	$(BIN)/python -W ignore tests/benchmarks/many.py

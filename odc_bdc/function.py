@@ -58,6 +58,9 @@ class CompositeFunction:
         Pairs of name and type of results that are of no band.
     parameters
         What may be chosen, with the values chosen; pairs of name and value.
+    cost
+        Of compositing a value of one band of one scene, in times that of reading it: what a
+        service reckons with before it begins (tests/benchmarks/costs.py).
     """
 
     name: str
@@ -71,6 +74,7 @@ class CompositeFunction:
     common_names: tuple[str, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, Any], ...] = ()
+    cost: float = 1.0
 
     def with_parameters(self, given: Mapping[str, Any]) -> CompositeFunction:
         """Choose parameters.
@@ -100,15 +104,16 @@ class CompositeFunction:
 
 _HERE = "odc_bdc.compositing.functions"
 _OWN = (
-    CompositeFunction("AVG", f"{_HERE}:mean", rounding="half_even"),
+    CompositeFunction("AVG", f"{_HERE}:mean", rounding="half_even", cost=0.1),
     # cube-builder casts numpy's median to the band's type, which truncates toward zero.
-    CompositeFunction("MED", f"{_HERE}:median", rounding="trunc"),
+    CompositeFunction("MED", f"{_HERE}:median", rounding="trunc", cost=0.1),
     CompositeFunction(
         "LCF",
         f"{_HERE}:first_clear",
         picks_date=True,
         ordering="efficacy",
         parameters=(("cloudy_fallback", True),),
+        cost=0.1,
     ),
     CompositeFunction(
         "MEDSTK",
@@ -116,31 +121,40 @@ _OWN = (
         picks_date=True,
         ordering="reference_day",
         parameters=(("cloudy_fallback", True), ("reference_day", None)),
+        cost=0.1,
     ),
-    CompositeFunction("MIN", f"{_HERE}:minimum"),
-    CompositeFunction("MAX", f"{_HERE}:maximum"),
-    CompositeFunction("RANGE", f"{_HERE}:value_range", is_difference=True),
+    CompositeFunction("MIN", f"{_HERE}:minimum", cost=0.6),
+    CompositeFunction("MAX", f"{_HERE}:maximum", cost=0.6),
+    CompositeFunction("RANGE", f"{_HERE}:value_range", is_difference=True, cost=0.6),
     CompositeFunction(
         "STD",
         f"{_HERE}:standard_deviation",
         dtype="float32",
         is_difference=True,
         parameters=(("ddof", 0), ("min_count", 1)),
-    ),
-    CompositeFunction("COUNT", f"{_HERE}:count", suffixes=(), extra=(("COUNT", "uint16"),)),
-    CompositeFunction(
-        "MAXNDVI", f"{_HERE}:maximum_ndvi", picks_date=True, common_names=("red", "nir")
+        cost=0.2,
     ),
     CompositeFunction(
-        "MAXNDI", f"{_HERE}:maximum_ndi", picks_date=True, common_names=("red", "nir", "swir16")
+        "COUNT", f"{_HERE}:count", suffixes=(), extra=(("COUNT", "uint16"),), cost=0.1
+    ),
+    CompositeFunction(
+        "MAXNDVI", f"{_HERE}:maximum_ndvi", picks_date=True, common_names=("red", "nir"), cost=1.7
+    ),
+    CompositeFunction(
+        "MAXNDI",
+        f"{_HERE}:maximum_ndi",
+        picks_date=True,
+        common_names=("red", "nir", "swir16"),
+        cost=2.7,
     ),
     CompositeFunction(
         "GEOMED",
         f"{_HERE}:geometric_median",
         rounding="half_even",
         extra=(("SMAD", "float32"), ("EMAD", "float32"), ("BCMAD", "float32")),
+        cost=8.0,
     ),
-    CompositeFunction("IDT", f"{_HERE}:latest", picks_date=True),
+    CompositeFunction("IDT", f"{_HERE}:latest", picks_date=True, cost=0.1),
 )
 _ALIASES = {"STK": "LCF"}
 
@@ -200,6 +214,7 @@ def _percentiles(text: str) -> CompositeFunction:
         rounding="half_even",
         suffixes=suffixes,
         parameters=(("percentiles", numbers),),
+        cost=0.1 + 0.15 * len(numbers),
     )
 
 

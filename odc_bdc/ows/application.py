@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -45,16 +46,27 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
 
     Raises
     ------
+    InvalidValueError
+        If a limit of the environment is none (`odc_bdc.ows.limits`).
     MissingDependencyError
         If datacube-ows is not installed.
     SystemExit
         If the configuration is wrong or the index cannot be reached; the log says which.
     """
     require_ows()
+    from odc_bdc.ows.limits import (  # noqa: PLC0415 (imports an extra)
+        Bounds,
+        CostLimits,
+        bound_memory,
+    )
+
+    bound_memory()
+    limits = CostLimits.of_environment(os.environ)
     apply_patches()
     from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
 
     app = create_app()
+    Bounds(limits, metrics).install(app)
     _leave_logging_to_the_server(app)
     # datacube tells the outline of every search.
     logging.getLogger("datacube").setLevel(logging.WARNING)

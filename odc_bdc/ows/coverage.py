@@ -78,12 +78,8 @@ def to_geotiff(
         Creation options of GDAL's GTiff driver.
     """
     dtype = common_dtype(bands)
-    arrays = [
-        # datacube-ows makes empty coverages as int16: back to the band's own type first.
-        data[b.name].transpose(*dims).values.astype(b.dtype, copy=False).astype(dtype, copy=False)
-        for b in bands
-    ]
-    height, width = arrays[0].shape
+    height, width = (data.sizes[name] for name in dims)
+    data = data.copy(deep=False)
     profile = {
         "driver": "GTiff",
         "width": width,
@@ -103,8 +99,13 @@ def to_geotiff(
         with memory.open(**profile) as target:
             target.scales = [b.scale for b in bands]
             target.offsets = [b.offset for b in bands]
-            for i, (band, array) in enumerate(zip(bands, arrays, strict=True), start=1):
-                target.write(array, i)
+            for i, band in enumerate(bands, start=1):
+                # datacube-ows makes empty coverages as int16: back to the band's own type first.
+                array = data[band.name].transpose(*dims).values.astype(band.dtype, copy=False)
+                target.write(array.astype(dtype, copy=False), i)
+                if band.name not in {b.name for b in bands[i:]}:
+                    # Nobody needs it any more: a large coverage is in memory once, not twice.
+                    del data[band.name], array
                 target.set_band_description(i, band.label)
                 target.update_tags(i, NODATA=str(band.nodata))
         content: bytes = memory.read()
@@ -151,7 +152,11 @@ def _one_time(data: xr.Dataset, major: int) -> xr.Dataset:
     if data.sizes["time"] != 1:
         error = WCS1Exception if major == 1 else WCS2Exception
         raise error(f"A GeoTIFF holds one time, not {data.sizes['time']}: request one.")
-    return data.isel(time=0, drop=True)
+    one = data.isel(time=0, drop=True)
+    # datacube-ows still has it, and does not look at it again.
+    for name in list(data.data_vars):
+        del data[name]
+    return one
 
 
 def _bands(layer: Any, labels: Sequence[str]) -> list[CoverageBand]:

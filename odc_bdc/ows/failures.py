@@ -21,6 +21,7 @@ from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.ows.caching import MAX_AGE
 from odc_bdc.ows.exceptions import INVALID, Refusal, Unavailable
 from odc_bdc.ows.guard import internal_error
+from odc_bdc.ows.limits import admit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,10 +46,14 @@ def read_or_fail(load: Callable[..., xr.Dataset], *args: Any, **kwargs: Any) -> 
 
     Raises
     ------
+    Refusal
+        If it is too much (`odc_bdc.ows.limits`), before anything is read.
     UnreadableDataError
         If a file cannot be read; the log names the datasets whose files cannot.
     """
     datasets = args[1] if len(args) > 1 else kwargs["datasets"]
+    if len(args) > 3:
+        admit(*args[:4])
     is_live = any(d.format == LIVE_FORMAT for group in datasets.values for d in group)
     if is_live:
         # A scene may be replaced in place, of which the index knows nothing: servers, which keep
@@ -133,6 +138,8 @@ def _locator(text: object) -> str:
 
 def _known_cause(error: BaseException | None) -> Refusal | None:
     for cause in causes(error):
+        if isinstance(cause, Refusal):
+            return cause
         if isinstance(cause, UnreadableDataError):
             return Unavailable("A file of the images that this is made of cannot be read.")
         if is_outage(cause):
@@ -155,7 +162,15 @@ def is_outage(error: BaseException) -> bool:
 
 def _of_client(error: BaseException) -> Refusal | None:
     """Recognise what the libraries of WCS 2 raise over wrong parameters."""
-    from datacube_ows import wcs_scaler  # noqa: PLC0415 (an extra)
+    from datacube_ows import resource_limits, wcs_scaler  # noqa: PLC0415 (an extra)
+
+    if isinstance(error, resource_limits.ResourceLimited):
+        limit = "max_image_size" if error.wcs_hard else "max_datasets"
+        return Refusal(
+            f"too much for one request: {', '.join(error.reasons)}; the limit is {limit} of the "
+            "layer's resource_limits: ask for fewer pixels or bands, or a smaller area",
+            INVALID,
+        )
 
     if isinstance(error, wcs_scaler.WCSScalerUnknownDimension):
         return Refusal(f"the coverage has no axis {error.dim}", "InvalidAxisLabel", error.dim)

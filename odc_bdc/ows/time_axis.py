@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.ows.exceptions import shown
 from odc_bdc.ows.requests import operation_of, query_if_readable, service_of
 from odc_bdc.ows.times import Chosen, choose, choose_all
 
@@ -96,10 +97,12 @@ def rewrite(
         # datacube-ows answers with InvalidDimensionValue, which quotes what it was given; so the
         # reason is put there, without what it would take for another time.
         reason = str(e).replace("/", " to ").replace(",", ";")
-        return {"time": f"{requested} ({reason})".replace("/", " to ").replace(",", " ")}, []
+        return {
+            "time": f"{shown(requested, 40)} ({reason})".replace("/", " to ").replace(",", " ")
+        }, []
     starts = [str(c.period.start) for c in chosen]
     if len(set(starts)) < len(starts):
-        same = f"{requested} (two of these times mean the same image)"
+        same = f"{shown(requested, 40)} (two of these times mean the same image)"
         return {"time": same.replace("/", " to ").replace(",", " ")}, []
     return {"time": ",".join(starts)}, [_nearest(c) for c in chosen if c.nearest]
 

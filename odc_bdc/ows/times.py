@@ -8,9 +8,10 @@ them are turned into first days. Pure.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from dateutil.relativedelta import relativedelta
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from odc_bdc.timeline import Timeline
 
 MAX_STEPS = 1000
-"""Times that a range with a resolution may have."""
+"""Times that the ranges with a resolution of one request may have together."""
+
+MAX_ITEMS = 250
+"""Times and ranges that a list may have; datacube-ows gets far fewer of most requests."""
 
 _LATEST = frozenset({"current", "now", "present"})
 _REDUCED = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
@@ -35,6 +39,7 @@ _DURATION = re.compile(
 )
 # An instant has no length, and so would share nothing with any period.
 _INSTANT = timedelta(microseconds=1)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +93,16 @@ def choose(periods: Sequence[Period], requested: str) -> list[Chosen]:
     if not periods:
         raise InvalidValueError("the layer has no times")
     found: list[Chosen] = []
-    for item in requested.split(","):
-        parts = item.strip().split("/")
+    stepped = 0
+    for parts in _items(requested):
         if len(parts) == 3:
-            found += _at_steps(periods, *parts)
+            steps = _steps(periods, *parts)
+            stepped += len(steps)
+            if stepped > MAX_STEPS:
+                raise InvalidValueError(
+                    f"the ranges have more than {MAX_STEPS} steps together, which are the limit"
+                )
+            found += _at_steps(periods, steps, "/".join(parts))
         else:
             found.append(_best(periods, *_extent(periods, parts)))
     return found
@@ -106,12 +117,21 @@ def choose_all(periods: Sequence[Period], requested: str) -> list[Period]:
     if not periods:
         raise InvalidValueError("the layer has no times")
     chosen: set[Period] = set()
-    for item in requested.split(","):
-        parts = item.strip().split("/")
+    for parts in _items(requested):
         low, high = _extent(periods, parts[:2] if len(parts) == 3 else parts)
         within = [p for p in periods if _shared(p, low, high) > timedelta()]
         chosen |= set(within) or {_best(periods, low, high).period}
     return sorted(chosen)
+
+
+def _items(requested: str) -> list[list[str]]:
+    """Give the parts of each time or range of a list."""
+    items = requested.split(",")
+    if len(items) > MAX_ITEMS:
+        raise InvalidValueError(
+            f"a list of {len(items)} times is too long: {MAX_ITEMS} are the limit; ask for a range"
+        )
+    return [item.strip().split("/") for item in items]
 
 
 def _extent(periods: Sequence[Period], parts: list[str]) -> tuple[datetime, datetime]:
@@ -171,21 +191,35 @@ def _moved(instant: datetime, duration: relativedelta, times: int) -> datetime:
         raise InvalidValueError("the range leaves the calendar") from e
 
 
-def _at_steps(periods: Sequence[Period], first: str, last: str, step: str) -> list[Chosen]:
+def _steps(periods: Sequence[Period], first: str, last: str, step: str) -> list[datetime]:
+    """Give the times at the steps of a range; those of too many are never listed."""
     low, high = _extent(periods, [first, last])
     duration = _duration(step)
-    found: list[Chosen] = []
-    for number in range(MAX_STEPS):
-        at = _moved(low, duration, number)
-        if at >= high:
-            break
-        # Steps beyond what the layer has are nothing, not the nearest.
-        here = [p for p in periods if _start(p) <= at < _end(p)]
-        found += [Chosen(p) for p in here if Chosen(p) not in found]
-    else:
-        raise InvalidValueError(f"{first}/{last}/{step} has more than {MAX_STEPS} steps")
+
+    def at(number: int) -> datetime:
+        try:
+            return low + number * duration
+        except (ValueError, OverflowError):
+            return _NEVER
+
+    if at(MAX_STEPS) < high:
+        raise InvalidValueError(
+            f"{first}/{last}/{step} has more than {MAX_STEPS} steps, which are the limit of a "
+            "request: ask for a shorter range or a longer step"
+        )
+    return list(takewhile(high.__gt__, map(at, range(MAX_STEPS))))
+
+
+def _at_steps(periods: Sequence[Period], steps: Sequence[datetime], asked: str) -> list[Chosen]:
+    # Steps beyond what the layer has are nothing, not the nearest.
+    following = (bisect_left(steps, _start(p)) for p in periods)
+    found = [
+        Chosen(p)
+        for p, number in zip(periods, following, strict=True)
+        if number < len(steps) and steps[number] < _end(p)
+    ]
     if not found:
-        raise InvalidValueError(f"{first}/{last}/{step} has no image at any of its steps")
+        raise InvalidValueError(f"{asked} has no image at any of its steps")
     return found
 
 

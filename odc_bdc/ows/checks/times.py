@@ -33,7 +33,9 @@ def check_times(query: Query, name: str, limit: int, code: str = "InvalidDimensi
     for item in items:
         if not _is_time_or_range(item):
             raise Refusal(
-                f"{shown(item)} is no time: a date as 2020-01-31, start/end, or a list", code, name
+                f"{shown(item, 300)} is no time: a date as 2020-01-31, start/end, or a list",
+                code,
+                name,
             )
     return len(items)
 
