@@ -136,6 +136,13 @@ class _OneRequest(WSGITask):  # type: ignore[misc]
         super().start()
         self.request.headers["CONNECTION"] = "close"
 
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        if self.request.path.startswith("//"):
+            # What slashes mean is decided in one place (`odc_bdc.ows.canonical`).
+            environ["PATH_INFO"] = self.request.path
+        return environ
+
 
 @dataclass(slots=True)
 class _Pace:

@@ -48,7 +48,7 @@ async def slow_body(connection: Connection) -> None:
 async def slow_reader(connection: Connection) -> None:
     """Ask for much, and read it byte by byte."""
     await connection.send(f"GET {connection.large} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    while await connection.receive(1):
+    while await connection.receive(1):  # noqa: ASYNC110 (a pause is wanted)
         await asyncio.sleep(PAUSE)
 
 
@@ -161,7 +161,7 @@ class Floods:
             thread.join(120)
 
     def _ask_on(self, number: int) -> None:
-        random = Random(number)
+        random = Random(number)  # noqa: S311 (no secret)
         while not self._ended.is_set():
             begun = time.monotonic()
             path, headers = self._next(random)
