@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import struct
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -40,6 +43,8 @@ READING_BYTES = 64 * 2**10
 """A client that reads less than `READING_BYTES` of its answer in `READING_SECONDS` loses it."""
 BUFFERED_BYTES = 2**30
 """Of answers that wait for their clients, at most; beyond, who reads for longest loses his."""
+SENDING_BYTES = 2**18
+"""What the system takes of an answer before its client has read anything; Linux doubles it."""
 CROWDED = 0.9
 """Part of a worker's connections from which on those that asked nothing yet are closed at once."""
 
@@ -53,9 +58,12 @@ _LOG = logging.getLogger("gunicorn.error")
 class BufferingWorker(Worker):
     """A worker of gunicorn (its ``worker_class``); ``threads`` and ``timeout`` are its settings."""
 
+    alive: bool
+    looked = 0.0
+
     def run(self) -> None:
         """Serve until the worker is to end; then finish what was begun."""
-        for name in ("waitress", "waitress.queue"):
+        for name in ("waitress", "waitress.queue"):  # they tell of each client that goes
             logging.getLogger(name).setLevel(logging.ERROR)
         self.running = Running(self.wsgi, self.log)
         self.server = _server(self)
@@ -74,6 +82,10 @@ class BufferingWorker(Worker):
         """Do what is to be read and written now; wait for it at most so long."""
         self.notify()
         wasyncore.loop(timeout=seconds, use_poll=True, map=self.server.connections, count=1)
+        now = time.monotonic()
+        if now - self.looked >= 1.0:
+            self.looked = now
+            self.server.let_go(now)
 
 
 class Running:
@@ -129,12 +141,17 @@ def _slices(body: bytes) -> Iterator[bytes]:
         yield bytes(view[start : start + _SLICE])
 
 
-class _OneRequest(WSGITask):  # type: ignore[misc]
+class _OneRequest(WSGITask):
     """A connection has one request, so that a worker that ends drops none."""
 
     def start(self) -> None:
         super().start()
         self.request.headers["CONNECTION"] = "close"
+
+    def build_response_header(self) -> bytes:
+        # Names of headers have no case, but who reads them by eye knows this one.
+        header: bytes = super().build_response_header()
+        return header.replace(b"\r\nEtag: ", b"\r\nETag: ", 1)
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
@@ -153,7 +170,7 @@ class _Pace:
     left: int = 0
 
 
-class _Connection(HTTPChannel):  # type: ignore[misc]
+class _Connection(HTTPChannel):
     task_class = _OneRequest
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -165,6 +182,12 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
         if self.requests:
             return "answering"
         return "reading" if self.total_outbufs_len or self.close_when_flushed else "asking"
+
+    def cut(self) -> None:
+        """Close it now, also in the system, which else would go on sending what it has."""
+        with suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.handle_close()
 
     def is_too_slow(self, now: float, asking_seconds: float) -> bool:
         """Tell whether the client has had its time."""
@@ -181,7 +204,7 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
         return False
 
 
-class _Server(TcpWSGIServer):  # type: ignore[misc]
+class _Server(TcpWSGIServer):
     channel_class = _Connection
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -193,6 +216,11 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
         """All that is read from and written to, by file number."""
         return self._map  # type: ignore[no-any-return]
 
+    def set_socket_options(self, conn: socket.socket) -> None:
+        """Let the system take little, so that an answer which nobody reads is seen to wait."""
+        super().set_socket_options(conn)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENDING_BYTES)
+
     def stop(self) -> None:
         """Take no more connections; those that are there have a moment to ask."""
         self.accepting = False
@@ -203,30 +231,32 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
 
         The wait is in the system then, which gives a connection to whoever comes first.
         """
-        is_free = super().readable()  # which also looks after the others, once a second
+        is_free = super().readable()
         busy = sum(bool(c.requests) for c in list(self.active_channels.values()))
         return bool(is_free) and busy < self.adj.threads
 
-    def maintenance(self, now: float) -> None:  # noqa: ARG002 (its interface; another clock)
+    def maintenance(self, now: float) -> None:
+        """Do nothing: waitress asks for it while it goes through the connections."""
+
+    def let_go(self, now: float) -> None:
         """Close the connections of clients that are too slow, or too many."""
-        moment = time.monotonic()
+        for connection in list(self.active_channels.values()):
+            if connection.is_too_slow(now, self.asking_seconds):
+                connection.cut()
         connections = list(self.active_channels.values())
-        for connection in connections:
-            if connection.is_too_slow(moment, self.asking_seconds):
-                connection.will_close = True
         reading = sorted(
-            (c for c in connections if c.total_outbufs_len), key=lambda c: c.pace.since
+            (c for c in connections if c.phase() == "reading"), key=lambda c: c.pace.since
         )
         waiting = sum(c.total_outbufs_len for c in reading)
         for connection in reading:
             if waiting <= BUFFERED_BYTES:
                 break
             waiting -= connection.total_outbufs_len
-            connection.will_close = True
+            connection.cut()
         if len(connections) > CROWDED * self.adj.connection_limit:
             asking = [c for c in connections if c.phase() == "asking"]
             for connection in sorted(asking, key=lambda c: c.pace.since)[: len(asking) // 2]:
-                connection.will_close = True
+                connection.cut()
 
 
 def _server(worker: BufferingWorker) -> _Server:

@@ -134,16 +134,5 @@ def _told(kind: str, answer) -> str:
         found = json.loads(answer.body)["features"][0]["properties"]["data"]
         dates = {str(part.get("time", ""))[:10] for part in found}
         return "with" if NEW in dates else "without"
-    layers = json.loads(answer.body)
-    return "with" if f'["{NEW}"' in json.dumps(_layer(layers)) else "without"
-
-
-def _layer(part) -> dict:
-    """Find the layer in the page's document, wherever its folder is."""
-    if isinstance(part, dict):
-        if part.get("name") == STK:
-            return part
-        part = list(part.values())
-    if isinstance(part, list):
-        return next((found for p in part if (found := _layer(p))), {})
-    return {}
+    periods = json.loads(answer.body)["layers"][STK]["periods"]
+    return "with" if NEW in {begin for begin, _ in periods} else "without"
