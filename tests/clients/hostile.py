@@ -79,6 +79,9 @@ class Connection:
         await asyncio.get_running_loop().sock_sendall(self.raw, data)
 
     async def receive(self, size: int) -> bytes:
+        # What came before the server cut the connection can be read even then, byte by byte.
+        if error := self.raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(error, "the server cut the connection")
         return await asyncio.get_running_loop().sock_recv(self.raw, size)
 
 
