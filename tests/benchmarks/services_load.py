@@ -33,7 +33,7 @@ from loading import (
     workers_of,
 )
 from small_index import CUBES, fill_index
-from test_bad_requests import VALID, WCS1
+from test_bad_requests import VALID, WMS
 
 from odc_bdc import database
 from odc_bdc.ows import start_server, update_ranges
@@ -52,7 +52,8 @@ FILES = 16
 """How many more files a worker may have open after the company than before."""
 CPU_RATIO = 1.1
 TILES = 200
-LARGE = "/wcs?" + urlencode(WCS1 | {"width": "1500", "height": "1500"})
+# An image that is kept, so that slow readers cost what slow reading costs, and no computing.
+LARGE = "/wms?" + urlencode(WMS | {"width": "3000", "height": "2000", "styles": "true_colour"})
 
 
 class Check(NamedTuple):
@@ -219,7 +220,8 @@ def _meets(asked: Asked, away: tuple[float, ...]) -> bool:
 
 
 def _p95(asked: list[Asked], away: tuple[float, ...]) -> float:
-    return float(np.percentile([a.seconds for a in asked if not _meets(a, away)], 95))
+    times = [a.seconds for a in asked if not _meets(a, away)]
+    return float(np.percentile(times, 95)) if times else float("inf")
 
 
 def compare_workers(index, home: Path, count: int) -> None:
