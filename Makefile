@@ -111,7 +111,7 @@ bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing, s
 	$(BIN)/python -W ignore tests/benchmarks/live.py
 	$(BIN)/python -W ignore tests/benchmarks/timeseries.py
 
-services-load: $(READY)  ## 16 clients at the map services for 5 minutes; MINUTES=N for others
+services-load: $(READY)  ## 16 clients at the map services for 5 minutes, beside 100 slow ones and floods; MINUTES=N for others
 	PYTHONPATH=tests/clients $(BIN)/python -W ignore tests/benchmarks/services_load.py --minutes $(MINUTES)
 
 fuzz: $(READY)  ## 10,000 requests to the map services, nearly right ones; SEED=N takes others

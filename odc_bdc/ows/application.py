@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from odc_bdc import __version__
 from odc_bdc.ows.caching import Caching, Images
+from odc_bdc.ows.canonical import Canonical
 from odc_bdc.ows.checks import Published, PublishedCrs, PublishedTiles
 from odc_bdc.ows.content import add_content, is_settled
 from odc_bdc.ows.extra import require_ows
 from odc_bdc.ows.formats import Formats
-from odc_bdc.ows.freshness import Freshness
+from odc_bdc.ows.freshness import Fresh, Freshness
 from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.live import prepare_live_layers, unreadable_live_layers
 from odc_bdc.ows.middleware import HealProjStrings
@@ -86,14 +87,18 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
     app.wsgi_app = Formats(Guard(app.wsgi_app, published_by(cfg), headers))
     if store is not None:
         app.wsgi_app = Images(app.wsgi_app, store, freshness.of_image)
-    add_content(app)
+    add_content(app, freshness.of_documents)
     app.wsgi_app = Net(HealProjStrings(app.wsgi_app), headers)
     # Around all others, for what they do to a document need be done but once.
     app.wsgi_app = Caching(
         app.wsgi_app, lambda: freshness.of_documents() if is_settled(cfg) else None, store
     )
+    # Before times are turned into those of composites, which the layers know.
+    app.wsgi_app = Fresh(app.wsgi_app, freshness.look)
     app.wsgi_app = Health(app.wsgi_app, cfg, freshness.look)
     app.wsgi_app = Metrics(app.wsgi_app, cfg.layer_index.__contains__, metrics)
+    # The last: nothing decides on a request before it has its canonical form.
+    app.wsgi_app = Net(Canonical(app.wsgi_app, _urls(cfg), headers), headers)
     return app
 
 
@@ -101,6 +106,12 @@ def _leave_logging_to_the_server(app: Any) -> None:
     """Take out of datacube-ows what logs each request: the server's access log does."""
     functions = app.after_request_funcs.get(None, [])
     functions[:] = [f for f in functions if f.__name__ != "log_time_and_request_response"]
+
+
+def _urls(cfg: Any) -> list[str]:
+    """Give the addresses that a configuration of datacube-ows advertises."""
+    urls = cfg.allowed_urls
+    return [urls] if isinstance(urls, str) else list(urls)
 
 
 def _versions() -> list[str]:

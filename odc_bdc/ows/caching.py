@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,7 @@ class Caching:
         self.version = version
         self.store = store
         self.documents: OrderedDict[bytes, Kept] = OrderedDict()
+        self.lock = threading.Lock()
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -176,14 +178,13 @@ class Caching:
         return _digest([asked, version]) if version is not None else None
 
     def _find(self, key: bytes) -> Kept | None:
-        kept = self.documents.get(key)
-        if kept is None and self.store is not None:
-            content = self.store.get(key)
-            if content is not None:
-                kept = self._remember(key, Kept.unpack(content))
-        elif kept is not None:
-            self.documents.move_to_end(key)
-        return kept
+        with self.lock:
+            kept = self.documents.get(key)
+            if kept is not None:
+                self.documents.move_to_end(key)
+                return kept
+        content = self.store.get(key) if self.store is not None else None
+        return None if content is None else self._remember(key, Kept.unpack(content))
 
     def _keep(self, key: bytes, kept: Kept) -> None:
         self._remember(key, kept)
@@ -191,9 +192,10 @@ class Caching:
             self.store.put(key, kept.pack())
 
     def _remember(self, key: bytes, kept: Kept) -> Kept:
-        self.documents[key] = kept
-        while len(self.documents) > KEPT:
-            self.documents.popitem(last=False)
+        with self.lock:
+            self.documents[key] = kept
+            while len(self.documents) > KEPT:
+                self.documents.popitem(last=False)
         return kept
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def add_content(app: Any) -> Any:
+def add_content(app: Any, version: Callable[[], str | None] = lambda: "") -> Any:
     """Put our content into an application of datacube-ows.
 
     Parameters
@@ -42,6 +42,8 @@ def add_content(app: Any) -> Any:
     app
         The Flask application that `datacube_ows.startup_utils.create_app` made, whose
         configuration is loaded.
+    version
+        Tells what documents are made of, see `odc_bdc.ows.freshness.Freshness.of_documents`.
 
     Returns
     -------
@@ -79,7 +81,8 @@ def add_content(app: Any) -> Any:
         name, about = (labels.get(f"global.{field}", "") for field in ("title", "abstract"))
         return texts.get(name, name), texts.get(about, about)
 
-    app.wsgi_app = Landing(services, describe, title, str(own.get("documentation") or ""))
+    documentation = str(own.get("documentation") or "")
+    app.wsgi_app = Landing(services, describe, title, documentation, version)
     return app
 
 

@@ -9,7 +9,8 @@ from odc_bdc.errors import DatabaseError, MissingDependencyError
 
 def require_ows() -> None:
     """Raise `MissingDependencyError` unless datacube-ows and what it needs to serve are there."""
-    missing = [name for name in ("datacube_ows", "flask", "gunicorn") if find_spec(name) is None]
+    needed = ("datacube_ows", "flask", "gunicorn", "waitress")
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
             f"the map server needs {', '.join(missing)}: pip install 'odc_bdc[ows]'"

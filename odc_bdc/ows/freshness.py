@@ -15,7 +15,9 @@ from odc_bdc.ows.ranges import stamps
 from odc_bdc.ows.versions import IndexVersions, digest, index_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from odc_bdc.ows.requests import WSGI
 
 INTERVAL = 1.0
 """Seconds for which a worker believes what it saw in the index last."""
@@ -79,7 +81,8 @@ class Freshness:
         """Give the version of capabilities and descriptions; None if the index is away."""
         if not self.look():
             return None
-        return digest([self._whole, self._address(), sorted(self._stamps.items())])
+        with self._lock:
+            return digest([self._whole, self._address(), sorted(self._stamps.items())])
 
     def of_image(self, name: str, times: Sequence[str]) -> str | None:
         """Give the version of a layer's image of some times.
@@ -104,13 +107,15 @@ class Freshness:
         if versions is None:
             return None
         days = None if layer.mosaic_date_func else _days(layer, times)
-        version = versions.of(products_behind(layer), days)
+        with self._lock:
+            version = versions.of(products_behind(layer), days)
         return digest([self._shown, self._address(), name, version])
 
     def last_change(self, layer: Any, product: str, day: date) -> datetime | None:
         """Give when a dataset of a product that begins on a day changed last."""
         versions = self._versions.get(_name_of(self._cfg, layer)) if self.look() else None
-        return versions.last_change(product, day) if versions else None
+        with self._lock:
+            return versions.last_change(product, day) if versions else None
 
     def _address(self) -> list[str]:
         return [str(dc.index.url) for dc in self._cfg.all_dcs.values()]
@@ -140,6 +145,31 @@ class Freshness:
                 if layer.dc is dc and changed and found.get(layer.name):
                     read_ranges(layer)
         self._stamps[name] = found
+
+
+class Fresh:
+    """WSGI middleware that looks at the index before whatever tells of it: services and the page.
+
+    Parameters
+    ----------
+    application
+        The services.
+    look
+        See `Freshness.look`.
+    """
+
+    def __init__(self, application: WSGI, look: Callable[[], bool]) -> None:
+        self.application = application
+        self.look = look
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Look, and pass the request on, whatever was seen."""
+        path = str(environ.get("PATH_INFO", ""))
+        if path == "/" or path.startswith(("/wms", "/wmts", "/wcs", "/page/layers.")):
+            self.look()
+        return self.application(environ, start_response)
 
 
 def read_ranges(layer: Any) -> None:

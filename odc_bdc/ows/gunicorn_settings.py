@@ -19,8 +19,16 @@ PARENT_VARIABLE = "ODC_BDC_OWS_PARENT"
 ACCESS_VARIABLE = "ODC_BDC_OWS_ACCESS_LOG"
 """``common`` or ``json``; no requests are logged if it is not set."""
 
+THREADS_VARIABLE = "ODC_BDC_OWS_THREADS"
+"""Requests that a worker answers at once."""
+DEFAULT_THREADS = 4
+
 _PR_SET_PDEATHSIG = 1
 
+worker_class = "odc_bdc.ows.workers.BufferingWorker"
+# Those that compute wait for one another; the rest is for what is kept, and is answered at once.
+threads = int(os.environ.get(THREADS_VARIABLE) or DEFAULT_THREADS)
+worker_connections = 800  # below the 1,024 open files that a process may usually have
 timeout = 120
 graceful_timeout = 20
 # The most that there is, so that a longer request is refused by the guard in its protocol's words.

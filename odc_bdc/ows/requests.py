@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import parse_qsl, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     WSGI: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -26,6 +26,50 @@ _OPERATIONS = {
     **dict.fromkeys(("describecoverage", "getcoverage"), "WCS"),
     "gettile": "WMTS",
 }
+_COMMON = frozenset({"service", "version", "request", "exceptions"})
+_CAPABILITIES = frozenset(
+    {"acceptversions", "acceptformats", "section", "sections", "updatesequence", "format"}
+)
+_MAP = frozenset(
+    {
+        *("layers", "styles", "crs", "srs", "bbox", "width", "height", "format", "time"),
+        *("transparent", "bgcolor", "code", "colorscheme", "colorscalerange"),
+    }
+)
+_TILE = frozenset(
+    {"layer", "style", "format", "tilematrixset", "tilematrix", "tilerow", "tilecol", "time"}
+)
+# What the standards and datacube-ows have; all else means nothing, and is not passed on.
+_PARAMETERS: dict[tuple[str, str], frozenset[str]] = {
+    ("WMS", "getcapabilities"): _CAPABILITIES,
+    ("WMS", "getmap"): _MAP,
+    ("WMS", "getfeatureinfo"): _MAP
+    | {"query_layers", "info_format", "feature_count", "i", "j", "x", "y"},
+    ("WMS", "getlegendgraphic"): frozenset(
+        {"layer", "style", "styles", "format", "width", "height", "time"}
+    ),
+    ("WMTS", "getcapabilities"): _CAPABILITIES,
+    ("WMTS", "gettile"): _TILE,
+    ("WMTS", "getfeatureinfo"): _TILE | {"infoformat", "i", "j"},
+    ("WCS", "getcapabilities"): _CAPABILITIES,
+    ("WCS", "describecoverage"): frozenset({"coverage", "coverageid"}),
+    ("WCS", "getcoverage"): frozenset(
+        {
+            *("coverage", "crs", "response_crs", "bbox", "time", "width", "height", "resx", "resy"),
+            *("format", "interpolation", "measurements", "styles", "coverageid", "mediatype"),
+            *("subset", "subsettingcrs", "outputcrs", "rangesubset"),
+            *("scaleaxes", "scalesize", "scaleextent", "scalefactor"),
+            *(
+                f"geotiff:{name}"
+                for name in (
+                    *("compression", "jpeg_quality", "predictor", "interleave"),
+                    *("tiling", "tilewidth", "tileheight"),
+                )
+            ),
+        }
+    ),
+}
+_WHOLE = frozenset({"width", "height", "tilematrix", "tilerow", "tilecol"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +136,59 @@ class Query:
         added = [(key, value) for key, value in values.items() if value is not None]
         return type(self)((*kept, *added))
 
+    def only(self, names: Collection[str]) -> Self:
+        """Give the parameters of these names.
+
+        Examples
+        --------
+        >>> Query.parse("layers=a&cachebuster=17").only({"layers"}).encode()
+        'layers=a'
+        """
+        return type(self)(tuple(pair for pair in self.pairs if pair[0] in names))
+
+    def normal(self) -> Self:
+        """Give the parameters so that requests which mean the same have the same values.
+
+        Numbers are as Python writes them, names of services and operations in one case. Nothing
+        else is changed, so that what is refused never equals what is served.
+
+        Examples
+        --------
+        >>> Query.parse("width=064&request=GetMap&service=wms&bbox=1.0,2,3e0,4").normal().encode()
+        'width=64&request=getmap&service=WMS&bbox=1.0%2C2.0%2C3.0%2C4.0'
+        """
+        return type(self)(tuple((name, _normal(name, value)) for name, value in self.pairs))
+
     def encode(self) -> str:
         """Write the query string."""
         return "&".join(f"{quote(key)}={quote(value, safe='')}" for key, value in self.pairs)
+
+
+def _normal(name: str, value: str) -> str:
+    if name == "request":
+        return value.lower()
+    if name == "service":
+        return value.upper()
+    if name in _WHOLE and value.isascii() and value.isdigit():
+        return value.lstrip("0") or "0"
+    if name == "bbox":
+        try:
+            return ",".join(str(float(part)) for part in value.split(","))
+        except ValueError:
+            return value
+    return value
+
+
+def known_parameters(protocol: Protocol, query: Query) -> frozenset[str] | None:
+    """Give the names that an operation has parameters of; None if there is no such operation.
+
+    Examples
+    --------
+    >>> "tilerow" in known_parameters(WMTS_100, Query.parse("request=GetTile"))
+    True
+    """
+    known = _PARAMETERS.get((protocol.service, operation_of(query)))
+    return None if known is None else known | _COMMON
 
 
 def protocol_of(path: str, query: Query) -> Protocol | None:

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 URL_VARIABLE = "ODC_BDC_OWS_URL"
 """Base URLs that the services advertise, separated by commas, the public one first."""
 
-SILENT_SECONDS = 120
-"""How long a connection may be open without a request before a worker gets it."""
-
 _LEGACY_VARIABLES = (
     *("DATACUBE_ENVIRONMENT", "DATACUBE_CONFIG_PATH", "DATACUBE_DB_URL"),
     *("DB_HOSTNAME", "DB_PORT", "DB_USERNAME", "DB_PASSWORD", "DB_DATABASE"),
@@ -222,11 +219,6 @@ def _listen(host: str, port: int) -> socket.socket:
         else:
             reason = f"cannot be used: {e.strerror or e}"
         raise InvalidValueError(f"port {port} of {host} {reason}") from e
-    # Browsers connect before they have something to ask, and a worker that took such a connection
-    # would wait for it; so the system (Linux) keeps it until there is a request.
-    defer = getattr(socket, "TCP_DEFER_ACCEPT", None)
-    if defer is not None:
-        listener.setsockopt(socket.IPPROTO_TCP, defer, SILENT_SECONDS)
     return listener
 
 

@@ -8,8 +8,48 @@ Servers and databases are started by the tests themselves; nothing but loopback 
 from __future__ import annotations
 
 import inspect
+import os
+from typing import TYPE_CHECKING
 
 import pytest
+from small_index import CUBES, fill_index, own_index
+
+from odc_bdc.ows import start_server, update_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from datacube import Datacube
+
+    from odc_bdc.database import Index
+    from odc_bdc.ows import Server
+
+
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Index, Datacube]]:
+    """Give an index of the attacks' own, with two small cubes."""
+    with own_index(tmp_path_factory.mktemp("attacked"), "attacks") as (index, dc):
+        fill_index(dc, tmp_path_factory.mktemp("pixels"), CUBES[:2], ())
+        update_ranges(dc)
+        yield index, dc
+
+
+@pytest.fixture(scope="session")
+def kept_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder in which the attacked services keep answers."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def services(
+    attacked: tuple[Index, Datacube], kept_in: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Run the services that are attacked, with two workers, on a free port."""
+    log = tmp_path_factory.mktemp("log") / "ows.log"
+    environ = {**os.environ, "ODC_BDC_OWS_CACHE": str(kept_in)}
+    with start_server(attacked[0], port=0, workers=2, log=log, environ=environ) as running:
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,11 +51,13 @@ class Landing:
         The services.
     describe
         Gives the document of `odc_bdc.ows.landing.catalogue` in a language, and whether it may be
-        kept as long as the process lives.
+        kept as long as its version holds.
     title
         Title and abstract of the services in a language.
     documentation
         Address of the documentation; empty if there is none to link to.
+    version
+        Tells what documents are made of; None if nobody knows.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Landing:
         describe: Callable[[str], tuple[Mapping[str, Any], bool]],
         title: Callable[[str], tuple[str, str]],
         documentation: str = "",
+        version: Callable[[], str | None] = lambda: "",
     ) -> None:
         self.application = application
         self.describe = describe
         self.title = title
         self.documentation = documentation
-        self.kept: dict[str, bytes] = {}
+        self.version = version
+        self.kept: dict[str, tuple[str, bytes]] = {}
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -133,12 +137,14 @@ class Landing:
         return _text(file.rpartition(".")[2], body, environ, lasting)
 
     def _catalogue(self, language: str) -> bytes:
-        if language in self.kept:
-            return self.kept[language]
+        version = self.version()
+        kept = self.kept.get(language)
+        if kept and version in {None, kept[0]}:
+            return kept[1]
         document, may_be_kept = self.describe(language)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        if may_be_kept:
-            self.kept[language] = body
+        if may_be_kept and version is not None:
+            self.kept[language] = (version, body)
         return body
 
 
