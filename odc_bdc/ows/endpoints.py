@@ -21,7 +21,7 @@ from odc_bdc.errors import OdcBdcError
 from odc_bdc.grid import normalise_crs
 from odc_bdc.ows.bands import by_common_name, stretch
 from odc_bdc.ows.coverage import CoverageBand, common_dtype
-from odc_bdc.ows.crs import BDC_CODE, BDC_KEY, published_crss
+from odc_bdc.ows.crs import BDC_CODE, BDC_KEY, published_crss, published_key
 from odc_bdc.ows.styles import TRUE_COLOUR
 from odc_bdc.ows.tiles import TILE_MATRIX_SETS, TileMatrixSet
 
@@ -202,7 +202,7 @@ def map_query(
     crs
         Name of the geobox's CRS in the request, if not its own.
     """
-    key = str(normalise_crs(geobox.crs)) if geobox.crs.epsg is None else f"EPSG:{geobox.crs.epsg}"
+    key = published_key(geobox.crs)
     latitude_first = published_crss([key])[key]["vertical_coord_first"]
     return {
         "service": "WMS",

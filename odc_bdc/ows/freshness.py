@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from odc_bdc.ows.ranges import stamps
 from odc_bdc.ows.versions import IndexVersions, digest, index_connection
+from odc_bdc.services_driver import NAME as SERVICES_DRIVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,7 @@ class Freshness:
         for again in (True, False):
             try:
                 for name, dc in self._cfg.all_dcs.items():
-                    if dc.index.environment.index_driver == "postgis":
+                    if dc.index.environment.index_driver in {"postgis", SERVICES_DRIVER}:
                         self._look_at(name, dc)
             except SQLAlchemyError as e:
                 # A connection of before may be dead; the next is a new one.

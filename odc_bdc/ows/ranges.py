@@ -246,7 +246,7 @@ def _has_ranges(connection: Any) -> bool:
 
 
 def _ensure_schema(dc: Datacube) -> None:
-    from datacube_ows.index import AbortRun, ows_index  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import AbortRun, ows_index  # noqa: PLC0415 (an extra)
 
     with index_connection(dc) as connection:
         if _has_ranges(connection):

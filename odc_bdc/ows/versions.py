@@ -55,7 +55,7 @@ _PRODUCTS = text("SELECT name, updated FROM odc.product")
 @contextmanager
 def index_connection(dc: Datacube) -> Iterator[Connection]:
     """Give a connection to the database of an index."""
-    from datacube_ows.utils import get_sqlconn  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import get_sqlconn  # noqa: PLC0415 (an extra)
 
     with get_sqlconn(dc) as connection:
         yield connection
