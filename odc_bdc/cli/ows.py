@@ -142,7 +142,7 @@ def serve(
     from odc_bdc.ows.gunicorn_settings import ACCESS_VARIABLE
     from odc_bdc.ows.patches import ACCEPT_VARIABLE
     from odc_bdc.ows.ranges import hidden_layers
-    from odc_bdc.ows.server import check_servable
+    from odc_bdc.ows.server import check_installed, check_servable
     from odc_bdc.ows.server import serve as become_server
     from odc_bdc.ows.store import named_store
 
@@ -152,6 +152,7 @@ def serve(
     if accept_unpatched:
         environ[ACCEPT_VARIABLE] = "1"
     named_store(environ)
+    check_installed(environ)
     index = find_index(home, environ=os.environ)
     check_servable(index, environ)
     with opened_index(home) as dc:

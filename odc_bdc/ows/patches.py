@@ -268,11 +268,7 @@ PATCHES = (
     Patch(
         "read_errors",
         "datacube-ows",
-        (
-            Change(
-                "datacube_ows.loading:DataStacker.read_data", ("6d49cab4485adff6",), reading_all
-            ),
-        ),
+        (Change("datacube_ows.loading:DataStacker.read_data", ("6d49cab4485adff6",), reading_all),),
         "a file that cannot be read is shown as if it had no data, and caches keep that",
     ),
     Patch(

@@ -110,7 +110,13 @@ class CompleteIndex(OWSPostgisIndex):
         return len(few)
 
     def _overviews(
-        self, layer: Any, times: Any, geom: Geometry | None, products: Any, *, outdated: bool = False
+        self,
+        layer: Any,
+        times: Any,
+        geom: Geometry | None,
+        products: Any,
+        *,
+        outdated: bool = False,
     ) -> list[Dataset] | None:
         """Give what a map can be drawn from in the place of tiles; None if there is no such thing.
 

@@ -179,8 +179,19 @@ def check_servable(index: Index, environ: Mapping[str, str]) -> None:
     DatabaseError, MissingDependencyError, UnpatchedError
         As `start_server` says.
     """
-    require_ows()
+    check_installed(environ)
     require_postgis(index.driver)
+
+
+def check_installed(environ: Mapping[str, str]) -> None:
+    """Raise an error if datacube-ows is not installed, or what is there is not known.
+
+    Raises
+    ------
+    MissingDependencyError, UnpatchedError
+        As `start_server` says.
+    """
+    require_ows()
     check_patches(accept_unpatched=unpatched_accepted(environ))
 
 

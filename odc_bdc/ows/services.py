@@ -160,7 +160,7 @@ def _coverage_2(cfg: Any, args: Arguments) -> Reply:
             asked.subsets = [*asked.subsets, latest]
         if asked.range_subset:
             asked.range_subset = expanded(layer, asked.range_subset)
-    profile = upstream.QueryProfiler(False)  # noqa: FBT003 (its interface)
+    profile = upstream.QueryProfiler(False)
     body, headers = upstream.get_coverage_data(cfg, asked, args.get("styles"), profile)
     return body, 200, cfg.response_headers(headers)
 

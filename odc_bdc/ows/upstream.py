@@ -51,8 +51,8 @@ __all__ = [
     "ComponentStyleDef",
     "ConfigException",
     "FunctionWrapper",
-    "OGCException",
     "ODCInitException",
+    "OGCException",
     "OWSConfig",
     "OWSMetadataConfig",
     "OWSPostgisIndex",
@@ -152,12 +152,16 @@ def use_index(change: Callable[[Any], Any]) -> None:
     try:
         config = read_config()
         environment = change(config["global"].get("env"))
-        made = OWSConfig(refresh=True, cfg={**config, "global": config["global"] | {"env": environment}})
+        made = OWSConfig(
+            refresh=True, cfg={**config, "global": config["global"] | {"env": environment}}
+        )
     except (ConfigException, OdcConfigException, KeyError):
         OWSConfig._instance = None  # noqa: SLF001 (half of one)
         return
     # Layers and folders that have an environment of their own know it by its name only.
-    for entry in {id(e): e for layer in made.layer_index.values() for e in _upwards(layer)}.values():
+    for entry in {
+        id(e): e for layer in made.layer_index.values() for e in _upwards(layer)
+    }.values():
         if getattr(entry, "_local_env", None) is not None:
             entry._local_env = change(entry._local_env)  # noqa: SLF001
 

@@ -28,7 +28,7 @@ def valid_wcs_2(body: bytes, provider: str) -> bytes:
     provider
         Who provides the service.
     """
-    root = etree.fromstring(body)  # noqa: S320 (our own)
+    root = etree.fromstring(body)
     for about in root.iter(f"{_OWS}ServiceProvider"):
         if about.find(f"{_OWS}ProviderName") is None:
             about.insert(0, _element(f"{_OWS}ProviderName", provider))
@@ -46,7 +46,7 @@ def valid_wcs_2(body: bytes, provider: str) -> bytes:
 
 def ordered_wcs_1(body: str) -> bytes:
     """Give capabilities of WCS 1 with their keywords in order."""
-    root = etree.fromstring(body.strip().encode())  # noqa: S320 (our own)
+    root = etree.fromstring(body.strip().encode())
     for keywords in root.iter(f"{_WCS_1}keywords"):
         keywords[:] = sorted(keywords, key=lambda keyword: keyword.text or "")
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
