@@ -45,7 +45,9 @@ def services(cfg: Any) -> Callable[[], Reply | None]:
     """
 
     def serve() -> Reply | None:
-        if request.url_rule is None or not _is_of_services(request.environ):
+        if request.method == "OPTIONS" or request.url_rule is None:
+            return None  # a browser asks whether it may ask; a path that is not there
+        if not _is_of_services(request.environ):
             return None
         try:
             args = upstream.request_arguments()

@@ -40,7 +40,7 @@ def valid_wcs_2(body: bytes, provider: str) -> bytes:
         tag = f"{_CRS}crsSupported"
         supported[:] = [_element(tag, crs_uri(name)) for name in names]
     for keywords in root.iter(f"{_OWS}Keywords"):
-        keywords[:] = sorted(keywords, key=lambda keyword: keyword.text or "")
+        _sort(keywords)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
 
 
@@ -48,8 +48,15 @@ def ordered_wcs_1(body: str) -> bytes:
     """Give capabilities of WCS 1 with their keywords in order."""
     root = etree.fromstring(body.strip().encode())
     for keywords in root.iter(f"{_WCS_1}keywords"):
-        keywords[:] = sorted(keywords, key=lambda keyword: keyword.text or "")
+        _sort(keywords)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
+
+
+def _sort(keywords: Any) -> None:
+    """Put the texts of elements in order; what is between them stays where it is."""
+    texts = sorted(keyword.text or "" for keyword in keywords)
+    for keyword, text in zip(keywords, texts, strict=True):
+        keyword.text = text
 
 
 def _element(tag: str, text: str) -> Any:
