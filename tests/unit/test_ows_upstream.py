@@ -52,6 +52,13 @@ def epsg_memo():
     again.to_epsg()
     return bool(asked)
 
+def one_field():
+    from datacube.utils.documents import DocReader
+    read = []
+    field = lambda name: SimpleNamespace(extract=lambda doc: read.append(name), can_extract=True)
+    DocReader({}, {"a": field("a"), "b": field("b")}, {}).a
+    return "b" in read
+
 def quiet_errors():
     from datacube_ows.ogc_exceptions import WCS2Exception
     try:
