@@ -80,6 +80,10 @@ class MissingDependencyError(OdcBdcError, ImportError):
     """An optional package or a program of the system is missing; the message says how to get it."""
 
 
+class UnpatchedError(OdcBdcError, RuntimeError):
+    """A version of another package is not known well enough to be served with."""
+
+
 def first_line(error: BaseException) -> str:
     r"""Give the first line of what an error says; its type, if it says nothing.
 

@@ -93,9 +93,7 @@ def show(checks: Sequence[Check], *, err: bool = False) -> None:
             click.echo(f"{'':<8} {'':<{width}}  -> {check.mend}", err=err)
 
 
-def demo_checks(
-    home: Path, *, host: str, port: int, embedded: bool = False
-) -> Iterator[Check]:
+def demo_checks(home: Path, *, host: str, port: int, embedded: bool = False) -> Iterator[Check]:
     """Check all that ``odc-bdc demo`` will need; changes nothing."""
     yield _python()
     packages = [*_packages()]
@@ -116,8 +114,10 @@ def _checks(home: Path) -> Iterator[Check]:
         yield from _database(home)
     else:
         yield Check("index", False, "not looked at: packages are missing")
-    for extra in EXTRAS:
-        yield _extra(extra)
+    extras = {extra: _extra(extra) for extra in EXTRAS}
+    if extras["ows"].good:
+        yield _patches()
+    yield from extras.values()
 
 
 def _python() -> Check:
@@ -149,6 +149,21 @@ def _extra(extra: str) -> Check:
         f"pip install 'odc_bdc[{extra}]'",
         needed=False,
     )
+
+
+def _patches() -> Check:
+    """Check that the map server would start: what it changes in datacube-ows is known."""
+    import warnings
+
+    from odc_bdc.ows.patches import INSTALL, PATCHES, complaint, unknown_patches
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        unknown = unknown_patches()
+    packages = dict.fromkeys(patch.package for patch in unknown or PATCHES)
+    wanted = " ".join(f"'{name}=={INSTALL[name]}'" for name in packages)
+    detail = complaint(unknown) if unknown else f"{', '.join(packages)}: known versions"
+    return Check("map server", not unknown, detail, f"pip install {wanted}")
 
 
 def _requirements(extra: str = "") -> list[Requirement] | None:

@@ -115,8 +115,20 @@ def check(home: Path) -> None:
     show_default=True,
     help="Requests on standard output: a line each.",
 )
+@click.option(
+    "--accept-unpatched",
+    is_flag=True,
+    help="Serve with versions of datacube-ows that are not known, and with their faults.",
+)
 def serve(
-    home: Path, *, host: str, port: int, workers: int | None, every: int, access_log: str
+    home: Path,
+    *,
+    host: str,
+    port: int,
+    workers: int | None,
+    every: int,
+    access_log: str,
+    accept_unpatched: bool,
 ) -> None:
     """Serve the layers under gunicorn until Ctrl-C.
 
@@ -134,17 +146,21 @@ def serve(
     from odc_bdc.database import as_service, can_write, find_index
     from odc_bdc.ows.config import INDICES_VARIABLE, named_indices
     from odc_bdc.ows.gunicorn_settings import ACCESS_VARIABLE
+    from odc_bdc.ows.patches import ACCEPT_VARIABLE
     from odc_bdc.ows.ranges import hidden_layers
-    from odc_bdc.ows.server import check_servable
+    from odc_bdc.ows.server import check_installed, check_servable
     from odc_bdc.ows.server import serve as become_server
     from odc_bdc.ows.store import named_store
 
     # The server itself would tell in its log only.
     named_indices(os.environ.get(INDICES_VARIABLE, ""))
     environ = services_environ(home) | {ACCESS_VARIABLE: access_log}
+    if accept_unpatched:
+        environ[ACCEPT_VARIABLE] = "1"
     named_store(environ)
+    check_installed(environ)
     index = find_index(home, environ=os.environ)
-    check_servable(index)
+    check_servable(index, environ)
     with opened_index(home) as dc:
         if every:
             _update_if_allowed(dc)

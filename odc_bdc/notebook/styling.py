@@ -79,9 +79,8 @@ class Style:
         with warnings.catch_warnings():
             # datacube-ows imports datacube.virtual, and says so to whoever imports it.
             warnings.filterwarnings("ignore", "Virtual products are deprecated")
-            from datacube_ows.styles.api import StandaloneStyle  # noqa: PLC0415 (an extra)
-
             from odc_bdc.ows.style_types import register_styles  # noqa: PLC0415 (an extra)
+            from odc_bdc.ows.upstream import StandaloneStyle  # noqa: PLC0415 (an extra)
         register_styles()
         return StandaloneStyle(in_language(self.config, language))
 

@@ -19,7 +19,8 @@ from odc_bdc.ows.guard import Guard, Net
 from odc_bdc.ows.live import prepare_live_layers, unreadable_live_layers
 from odc_bdc.ows.middleware import HealProjStrings
 from odc_bdc.ows.operation import Health, Metrics
-from odc_bdc.ows.patches import apply_patches, keep_products
+from odc_bdc.ows.patches import apply_patches
+from odc_bdc.services_driver import services_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,9 @@ ROOT_CONFIG = "odc_bdc.ows_cfg.ows_root_cfg.ows_cfg"
 """What ``DATACUBE_OWS_CFG`` names if the user names nothing else."""
 
 
-def create_application(store: Store | None = None, metrics: Path | None = None) -> Any:
+def create_application(
+    store: Store | None = None, metrics: Path | None = None, *, accept_unpatched: bool = False
+) -> Any:
     """Make the Flask application.
 
     datacube-ows reads its configuration from the environment: ``DATACUBE_OWS_CFG`` names it, and
@@ -44,11 +47,15 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
         Where answers are kept for all workers; without it each keeps documents only.
     metrics
         Folder in which the workers of a server put their counts together.
+    accept_unpatched
+        Serve with versions of other packages that are not known, and with their faults.
 
     Raises
     ------
     InvalidValueError
         If a limit of the environment is none (`odc_bdc.ows.limits`).
+    UnpatchedError
+        If what must be changed in another package is not what is known of it.
     MissingDependencyError
         If datacube-ows is not installed.
     SystemExit
@@ -63,23 +70,21 @@ def create_application(store: Store | None = None, metrics: Path | None = None) 
 
     bound_memory()
     limits = CostLimits.of_environment(os.environ)
-    apply_patches()
-    from datacube_ows.startup_utils import create_app  # noqa: PLC0415 (an extra)
+    apply_patches(accept_unpatched=accept_unpatched)
+    from odc_bdc.ows import upstream  # noqa: PLC0415 (an extra)
 
-    app = create_app()
+    upstream.use_index(services_environment)
+    app = upstream.create_app()
     Bounds(limits, metrics).install(app)
     _leave_logging_to_the_server(app)
     # datacube tells the outline of every search.
     logging.getLogger("datacube").setLevel(logging.WARNING)
-    from datacube_ows.ows_configuration import get_config, read_config  # noqa: PLC0415 (an extra)
-
-    cfg = get_config()
+    cfg = upstream.get_config()
     if cfg.ready:
         for told in unreadable_live_layers(cfg):
             _LOG.error("%s", told)
         prepare_live_layers(cfg)
-        keep_products(cfg)
-    freshness = Freshness(cfg, read_config(), _versions())
+    freshness = Freshness(cfg, upstream.read_config(), _versions())
     headers = cfg.response_headers({})
     # To the net around it, which answers as the protocol has it.
     app.config["PROPAGATE_EXCEPTIONS"] = True
@@ -122,9 +127,11 @@ def _versions() -> list[str]:
 
 def published_by(cfg: Any) -> Published:
     """Take from a configuration of datacube-ows what checks of requests must know."""
+    from odc_bdc.ows.upstream import latitude_first  # noqa: PLC0415 (an extra)
+
     crss = {
-        name: PublishedCrs(cfg.crs(name), latitude_first=bool(about["vertical_coord_first"]))
-        for name, about in cfg.published_CRSs.items()
+        name: PublishedCrs(cfg.crs(name), latitude_first=latitude_first(cfg, name))
+        for name in cfg.published_CRSs
     }
     tiles: dict[str, PublishedTiles] = {}
     for matrix_set in cfg.tile_matrix_sets.values():

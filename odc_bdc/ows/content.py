@@ -50,10 +50,11 @@ def add_content(app: Any, version: Callable[[], str | None] = lambda: "") -> Any
     flask.Flask
         The same application.
     """
-    from datacube_ows.ows_configuration import get_config, read_config  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows import upstream  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.services import services  # noqa: PLC0415 (needs the extra)
 
-    cfg = get_config()
-    own = read_config().get(OWN) or {}
+    cfg = upstream.get_config()
+    own = upstream.read_config().get(OWN) or {}
     portuguese: Mapping[str, str] = own.get("portuguese") or {}
     labels = {m.id: m.string for m in cfg.export_metadata() if m.id}
     install_translations(app, labels, portuguese)
@@ -61,13 +62,14 @@ def add_content(app: Any, version: Callable[[], str | None] = lambda: "") -> Any
     periods = _periods_of(cfg, timelines)
     install_page(app)
     app.before_request(grid_view(cfg))
+    app.before_request(services(cfg))
     timed = TimeAxis(app.wsgi_app, periods)
 
     def latitude_first(crs: str) -> bool:
-        return bool(cfg.published_CRSs.get(crs, {}).get("vertical_coord_first"))
+        return crs in cfg.published_CRSs and upstream.latitude_first(cfg, crs)
 
     completed = Capabilities(timed, portuguese, periods, latitude_first)
-    services = RestfulTiles(Languages(completed))
+    restful = RestfulTiles(Languages(completed))
 
     def describe(language: str) -> tuple[dict[str, Any], bool]:
         contents, known = _contents(cfg)
@@ -82,7 +84,7 @@ def add_content(app: Any, version: Callable[[], str | None] = lambda: "") -> Any
         return texts.get(name, name), texts.get(about, about)
 
     documentation = str(own.get("documentation") or "")
-    app.wsgi_app = Landing(services, describe, title, documentation, version)
+    app.wsgi_app = Landing(restful, describe, title, documentation, version)
     return app
 
 

@@ -1,6 +1,6 @@
 """GeoTIFF for WCS 1.0 and 2.0.
 
-datacube-ows 1.9.14 keeps bands in a set: their order in a coverage changes with each start of the
+datacube-ows keeps bands in a set: their order in a coverage changes with each start of the
 server, and the nodata tag is that of whichever band comes last. Here the order is that of the
 request, else that of DescribeCoverage, which is the product's.
 
@@ -147,7 +147,7 @@ def geotiff_v2(  # noqa: PLR0917 (the interface of datacube-ows)
 
 
 def _one_time(data: xr.Dataset, major: int) -> xr.Dataset:
-    from datacube_ows.ogc_exceptions import WCS1Exception, WCS2Exception  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import WCS1Exception, WCS2Exception  # noqa: PLC0415 (an extra)
 
     if data.sizes["time"] != 1:
         error = WCS1Exception if major == 1 else WCS2Exception
@@ -188,11 +188,10 @@ def expanded(layer: Any, subset: Sequence[Any]) -> list[str]:
 
     Raises
     ------
-    datacube_ows.ogc_exceptions.WCS2Exception
+    WCS2Exception
         If an end of an interval is no band, or the first comes after the last.
     """
-    from datacube_ows.config_utils import ConfigException  # noqa: PLC0415 (an extra)
-    from datacube_ows.ogc_exceptions import WCS2Exception  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import ConfigException, WCS2Exception  # noqa: PLC0415 (an extra)
 
     index = layer.band_idx
     labels: list[str] = index.band_labels(canonical=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from odc.geo.crs import CRS
 
-from odc_bdc.grid import BDC_CRS
+from odc_bdc.grid import BDC_CRS, normalise_crs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +36,20 @@ UTM = tuple(
 
 ALWAYS = ("EPSG:3857", "EPSG:4326", CRS84, "EPSG:4674", "EPSG:5880", *UTM, BDC_KEY)
 """EPSG:4674 is SIRGAS 2000, EPSG:5880 its polyconic projection of Brazil."""
+
+
+def published_key(crs: CRS) -> str:
+    """Give the key under which `published_crss` describes a CRS.
+
+    That of the BDC has one key, whether or not the installed PROJ knows its code.
+
+    Examples
+    --------
+    >>> published_key(BDC_CRS) == BDC_KEY, published_key(CRS("EPSG:4674"))
+    (True, 'EPSG:4674')
+    """
+    known = normalise_crs(crs)
+    return str(known) if known == BDC_CRS or known.epsg is None else f"EPSG:{known.epsg}"
 
 
 def published_crss(native: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """DescribeCoverage, so that clients know where the pixels of a coverage lie.
 
-datacube-ows 1.9.14 gives the grid of WCS 1.0 one row and column too many and its lower left corner
+datacube-ows gives the grid of WCS 1.0 one row and column too many and its lower left corner
 as origin of rows that run south, and that of WCS 2.0 neither origin nor offsets: GDAL reads pixels
 from the wrong place, or nothing. Here the grid is that of the product: origin is the centre of the
 upper left pixel (OGC 07-036, 19.2.2).
@@ -265,6 +265,8 @@ def _number(value: float) -> str:
 
 def described(cfg: Any, layer: Any) -> CoverageDescription:
     """Take the description of a layer from datacube-ows."""
+    from odc_bdc.ows.upstream import latitude_first  # noqa: PLC0415 (an extra)
+
     crss = cfg.published_CRSs
     native = layer.native_CRS
     # Under its code, if it has one: few clients read a proj string.
@@ -283,7 +285,7 @@ def described(cfg: Any, layer: Any) -> CoverageDescription:
         other_crss=coverage_crss(crss),
         axes=(about["horizontal_coord"], about["vertical_coord"]),
         unit="deg" if about["geographic"] else "m",
-        latitude_first=bool(about["vertical_coord_first"]),
+        latitude_first=latitude_first(cfg, native),
         bounds=(
             min(box["left"], box["right"]),
             min(box["bottom"], box["top"]),

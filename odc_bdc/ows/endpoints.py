@@ -18,10 +18,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from odc_bdc.errors import OdcBdcError
-from odc_bdc.grid import epsg_code, normalise_crs
+from odc_bdc.grid import normalise_crs
 from odc_bdc.ows.bands import by_common_name, stretch
 from odc_bdc.ows.coverage import CoverageBand, common_dtype
-from odc_bdc.ows.crs import BDC_CODE, BDC_KEY, published_crss
+from odc_bdc.ows.crs import BDC_CODE, BDC_KEY, published_crss, published_key
 from odc_bdc.ows.styles import TRUE_COLOUR
 from odc_bdc.ows.tiles import TILE_MATRIX_SETS, TileMatrixSet
 
@@ -202,8 +202,7 @@ def map_query(
     crs
         Name of the geobox's CRS in the request, if not its own.
     """
-    code = epsg_code(geobox.crs)
-    key = f"EPSG:{code}" if code else str(normalise_crs(geobox.crs))
+    key = published_key(geobox.crs)
     latitude_first = published_crss([key])[key]["vertical_coord_first"]
     return {
         "service": "WMS",

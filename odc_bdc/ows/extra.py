@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from odc_bdc.errors import DatabaseError, MissingDependencyError
+from odc_bdc.services_driver import SERVICES
 
 
 def require_ows() -> None:
@@ -17,11 +18,6 @@ def require_ows() -> None:
         )
 
 
-PLAIN_DRIVER = "odc_bdc_plain"
-"""What the services open an index of the driver ``postgres`` with, see `odc_bdc.ows.plain_search`.
-It is that driver under another name."""
-
-
 def services_driver(driver: str) -> str:
     """Give the driver with which the services open an index.
 
@@ -30,10 +26,11 @@ def services_driver(driver: str) -> str:
     DatabaseError
         If an index of this driver cannot be served.
     """
-    drivers = {"postgis": "postgis", "postgres": PLAIN_DRIVER, PLAIN_DRIVER: PLAIN_DRIVER}
-    if driver not in drivers:
+    if driver in SERVICES.values():
+        return driver
+    if driver not in SERVICES:
         raise DatabaseError(
             f"the index driver {driver!r} cannot be served; make an index with postgis or postgres "
             "(`odc-bdc db up`), and index and build into it"
         )
-    return drivers[driver]
+    return SERVICES[driver]

@@ -162,9 +162,9 @@ def is_outage(error: BaseException) -> bool:
 
 def _of_client(error: BaseException) -> Refusal | None:
     """Recognise what the libraries of WCS 2 raise over wrong parameters."""
-    from datacube_ows import resource_limits, wcs_scaler  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows import upstream  # noqa: PLC0415 (an extra)
 
-    if isinstance(error, resource_limits.ResourceLimited):
+    if isinstance(error, upstream.ResourceLimited):
         limit = "max_image_size" if error.wcs_hard else "max_datasets"
         return Refusal(
             f"too much for one request: {', '.join(error.reasons)}; the limit is {limit} of the "
@@ -172,9 +172,9 @@ def _of_client(error: BaseException) -> Refusal | None:
             INVALID,
         )
 
-    if isinstance(error, wcs_scaler.WCSScalerUnknownDimension):
+    if isinstance(error, upstream.WCSScalerUnknownDimension):
         return Refusal(f"the coverage has no axis {error.dim}", "InvalidAxisLabel", error.dim)
-    if isinstance(error, wcs_scaler.WCSScalerException):
+    if isinstance(error, upstream.WCSScalerException):
         return Refusal("an axis is scaled twice, or to nothing", "InvalidScaleFactor", "scale")
     if type(error).__module__.startswith("ows."):
         code = getattr(error, "code", None) or INVALID

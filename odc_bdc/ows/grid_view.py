@@ -27,12 +27,13 @@ def grid_view(cfg: Any) -> Callable[[], Any]:
     cfg
         The `OWSConfig` of datacube-ows: CRSs, tile matrix sets, limits and headers.
     """
-    from datacube_ows.ogc import lower_get_args  # noqa: PLC0415 (an extra)
-    from datacube_ows.ogc_exceptions import OGCException  # noqa: PLC0415 (an extra)
     from flask import request  # noqa: PLC0415 (an extra)
 
+    from odc_bdc.ows.services import refused  # noqa: PLC0415 (needs the extra)
+    from odc_bdc.ows.upstream import OGCException, request_arguments  # noqa: PLC0415 (an extra)
+
     def answer() -> Any:
-        asked = {key: value or "" for key, value in lower_get_args().items()}
+        asked = {key: value or "" for key, value in request_arguments().items()}
         service, operation = service_of(request.environ, asked), operation_of(asked)
         try:
             if (
@@ -49,7 +50,7 @@ def grid_view(cfg: Any) -> Callable[[], Any]:
             if service in {"wms", ""} and asked.get(_layer_key(operation)) in tile_grid.GRID_LAYERS:
                 return _wms(cfg, asked, operation)
         except OGCException as e:
-            return e.exception_response(cfg)
+            return refused(e, cfg)
         return None
 
     return answer
@@ -60,7 +61,7 @@ def _layer_key(operation: str) -> str:
 
 
 def _wms(cfg: Any, asked: Mapping[str, str], operation: str) -> Any:
-    from datacube_ows.ogc_exceptions import WMSException  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import WMSException  # noqa: PLC0415 (an extra)
 
     if operation not in {"getmap", "getfeatureinfo"}:
         message = f"{operation} is not an operation of layer {asked[_layer_key(operation)]}"
@@ -76,7 +77,7 @@ def _wms(cfg: Any, asked: Mapping[str, str], operation: str) -> Any:
 
 
 def _wmts(cfg: Any, asked: Mapping[str, str], operation: str) -> Any:
-    from datacube_ows.ogc_exceptions import WMTSException  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import WMTSException, latitude_first  # noqa: PLC0415 (an extra)
 
     def wrong(message: str, locator: str) -> WMTSException:
         return WMTSException(message, WMTSException.INVALID_PARAMETER_VALUE, locator)
@@ -93,7 +94,7 @@ def _wmts(cfg: Any, asked: Mapping[str, str], operation: str) -> Any:
     ):
         raise WMTSException("There is no such tile", "TileOutOfRange", "TileRow")
     bounds = tms.wms_bbox_coords(level, row, column)
-    if tms.crs_cfg["vertical_coord_first"]:
+    if latitude_first(cfg, tms.crs_name):
         bounds = (bounds[1], bounds[0], bounds[3], bounds[2])
     view = tile_grid.View(cfg.crs(tms.crs_name), bounds, *tms.tile_size)
     if operation == "gettile":
@@ -105,7 +106,7 @@ def _wmts(cfg: Any, asked: Mapping[str, str], operation: str) -> Any:
 
 
 def _view(cfg: Any, asked: Mapping[str, str]) -> tile_grid.View:
-    from datacube_ows.ogc_exceptions import WMSException  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import WMSException, latitude_first  # noqa: PLC0415 (an extra)
 
     old = asked.get("version") == "1.1.1"
     name = asked.get("srs" if old else "crs", "")
@@ -121,7 +122,7 @@ def _view(cfg: Any, asked: Mapping[str, str]) -> tile_grid.View:
     if not (0 < width <= cfg.wms_max_width and 0 < height <= cfg.wms_max_height):
         most = f"{cfg.wms_max_width} x {cfg.wms_max_height}"
         raise WMSException(f"Width and height must be from 1 to {most}", locator="Width parameter")
-    if cfg.published_CRSs[name]["vertical_coord_first"] and not old:
+    if latitude_first(cfg, name) and not old:
         bounds = [bounds[1], bounds[0], bounds[3], bounds[2]]
     left, bottom, right, top = bounds
     if left >= right or bottom >= top:
@@ -130,7 +131,7 @@ def _view(cfg: Any, asked: Mapping[str, str]) -> tile_grid.View:
 
 
 def _picture(cfg: Any, grid: str, view: tile_grid.View, asked: Mapping[str, str]) -> Any:
-    from datacube_ows.ogc_exceptions import WMSException  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import WMSException  # noqa: PLC0415 (an extra)
 
     if asked.get("format", "").lower() != "image/png":
         message = f"image format {asked.get('format', '')} is not supported"
@@ -148,7 +149,7 @@ def _info(
     asked: Mapping[str, str],
     at: tuple[str | None, str | None],
 ) -> Any:
-    from datacube_ows.ogc_exceptions import WMSException  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import WMSException  # noqa: PLC0415 (an extra)
 
     point = _numbers(int, at)
     if point is None or not (0 <= point[0] < view.width and 0 <= point[1] < view.height):

@@ -1,25 +1,26 @@
 """Maps that are zoomed out are drawn from a cube's overviews, as far as these are up to date.
 
 An overview (`odc-bdc cube overview`) is one image of all tiles of a period, under a product of its
-own. datacube-ows knows of such products, but takes their datasets for no map with a style.
+own. datacube-ows knows of such products, but looks for them only where a layer's limits are
+exceeded, and 1.9.14 not even then. So the search (`odc_bdc.ows.search`) gives the overviews for the
+tiles that are searched for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from odc_bdc.ows.search import time_range
 from odc_bdc.ows.versions import index_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Sequence
 
-    import xarray as xr
     from datacube import Datacube
-    from datacube.model import Dataset
-    from odc.geo.geobox import GeoBox
+    from datacube.model import Dataset, Range
+    from odc.geo.geom import Geometry
 
 _MADE_OF_ALL = text(
     """
@@ -41,46 +42,46 @@ _MADE_OF_ALL = text(
 )
 
 
-def overview_datasets(stacker: Any, *, outdated: bool = False) -> Mapping[Any, xr.DataArray] | None:
-    """Give the overviews that a map can be drawn from; None if it is to be drawn from tiles.
+@dataclass(frozen=True, slots=True)
+class View:
+    """A map that is asked for.
 
-    Parameters
+    Attributes
     ----------
-    stacker
-        A `DataStacker` of datacube-ows, of a map.
-    outdated
-        Take overviews whatever their pixels and however old they are: the map has more tiles than
-        may be drawn.
+    extent
+        What it shows, in its CRS.
+    size
+        Width and height in pixels.
     """
-    layer = stacker._layer  # noqa: SLF001 (it has no other name)
-    view = stacker._geobox  # noqa: SLF001
-    if stacker.style is None or not layer.low_res_products or stacker.style.flag_products:
-        return None
-    if not (outdated or has_pixels_as_coarse(layer, view)):
-        return None
-    from datacube import Datacube  # noqa: PLC0415 (slow to import)
-    from datacube_ows.loading import ProductBandQuery  # noqa: PLC0415 (an extra)
 
-    (query,) = ProductBandQuery.style_queries(stacker.style, resource_limited=True)
-    times = stacker._times  # noqa: SLF001
-    search = layer.ows_index().ds_search
-    found = list(search(layer, times=times, geom=view.extent, products=query.products))
-    if {d.time.begin for d in found} != {time_range(time).begin for time in times}:
-        return None
-    if not outdated and not all(
-        is_made_of_all(layer.dc, layer.product_names[0], dataset) for dataset in found
-    ):
-        return None
-    return {query: Datacube.group_datasets(found, stacker.group_by)}
+    extent: Geometry
+    size: tuple[int, int]
 
 
-def has_pixels_as_coarse(layer: Any, view: GeoBox) -> bool:
+def has_overviews(layer: Any) -> bool:
+    """Tell whether maps of a layer may be drawn from overviews."""
+    return bool(layer.low_res_products) and not layer.allflag_productbands
+
+
+def are_of_all_times(found: Sequence[Dataset], times: Sequence[Range]) -> bool:
+    """Tell whether there is an overview of each time."""
+    return {dataset.time.begin for dataset in found} == {time.begin for time in times}
+
+
+def are_up_to_date(layer: Any, found: Iterable[Dataset]) -> bool:
+    """Tell whether overviews show all that the tiles of their periods do."""
+    product = layer.product_names[0]
+    return all(is_made_of_all(layer.dc, product, dataset) for dataset in found)
+
+
+def has_pixels_as_coarse(layer: Any, view: View) -> bool:
     """Tell whether the pixels of a map are as large as those of a layer's overviews, or larger."""
     resolution = layer.low_res_products[0].definition.get("load", {}).get("resolution", {})
     finest = max((abs(float(size)) for size in resolution.values()), default=float("inf"))
     box = view.extent.to_crs(layer.native_CRS).boundingbox
+    width, height = view.size
     # A map in another CRS may miss the overview's own pixels by a little.
-    return bool(min(box.span_x / view.width, box.span_y / view.height) >= 0.99 * finest)
+    return bool(min(box.span_x / width, box.span_y / height) >= 0.99 * finest)
 
 
 def is_made_of_all(dc: Datacube, product: str, overview: Dataset) -> bool:

@@ -48,10 +48,12 @@ def parsed_config(config: Mapping[str, Any]) -> Iterator[ParsedConfig]:
         If the index cannot be opened.
     """
     require_ows()
-    from datacube_ows.config_utils import ConfigException, ODCInitException  # noqa: PLC0415
-    from datacube_ows.ows_configuration import OWSConfig  # noqa: PLC0415
-
     from odc_bdc.ows.style_types import register_styles  # noqa: PLC0415 (needs the extra)
+    from odc_bdc.ows.upstream import (  # noqa: PLC0415 (an extra)
+        ConfigException,
+        ODCInitException,
+        OWSConfig,
+    )
 
     register_styles()
     with _complaints() as complaints:
@@ -85,8 +87,7 @@ def read_configuration(path: str, *, env: Any) -> dict[str, Any]:
         If it cannot be read.
     """
     require_ows()
-    from datacube_ows.config_utils import ConfigException  # noqa: PLC0415 (an extra)
-    from datacube_ows.ows_configuration import read_config  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import ConfigException, read_config  # noqa: PLC0415 (an extra)
 
     try:
         config: dict[str, Any] = read_config(path)

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import shapely
 from datacube.api.query import solar_day
 from datacube.model import Range
-from datacube_ows.index.api import OWSAbstractIndexDriver
-from datacube_ows.index.postgres.api import OWSPostgresIndex
 from odc.geo.geom import Geometry
 from sqlalchemy import text
 
-from odc_bdc.ows.extra import PLAIN_DRIVER
 from odc_bdc.ows.search import DEGREES, CompleteIndex
+from odc_bdc.ows.upstream import OWSAbstractIndexDriver, OWSPostgresIndex
 from odc_bdc.ows.versions import index_connection
+from odc_bdc.services_driver import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +63,7 @@ _ENTRY = text(
 class PlainIndex(CompleteIndex):
     """Complete answers without PostGIS."""
 
-    name = PLAIN_DRIVER
+    name = PLAIN
 
     def _check_perms(self, dc: Datacube, group: Literal["manage", "admin"]) -> None:
         OWSPostgresIndex._check_perms(self, dc, group)  # noqa: SLF001 (the roles of this driver)

@@ -246,7 +246,7 @@ def _has_ranges(connection: Any) -> bool:
 
 
 def _ensure_schema(dc: Datacube) -> None:
-    from datacube_ows.index import AbortRun  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import AbortRun  # noqa: PLC0415 (an extra)
 
     with index_connection(dc) as connection:
         if _has_ranges(connection):
@@ -263,7 +263,7 @@ def _ensure_schema(dc: Datacube) -> None:
 
 def _ows_index(dc: Datacube) -> Any:
     """Give what writes the ranges: the same as reads them in the services."""
-    from datacube_ows.index.driver import ows_index_driver_by_name  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import ows_index_driver_by_name  # noqa: PLC0415 (an extra)
 
     return ows_index_driver_by_name(services_driver(dc.index.environment.index_driver)).ows_index()
 

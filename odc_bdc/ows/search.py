@@ -1,8 +1,8 @@
 """Searches of the postgis index as the services need them: all dates, and views of any width.
 
-datacube-ows 1.9.14 looks only for the first of several dates, transforms the corners of a view as
-they are, although most projections show but a part of the Earth, and asks the index for extents in
-CRSs that it refuses.
+datacube-ows looks only for the first of several dates, transforms the corners of a view as they
+are, although most projections show but a part of the Earth, and asks the index for extents in CRSs
+that it refuses. `CompleteIndex` is in its place by an entry point of this package.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datacube.model import Range
-from datacube_ows.index.postgis.api import OWSPostgisIndex
-from datacube_ows.index.postgis.product_ranges import create_range_entry
 from flask import g, has_request_context
 from odc.geo import geom
 from odc.geo.crs import CRS
 from odc.geo.geom import Geometry
 from pyproj import Transformer
+
+from odc_bdc.ows import overviews
+from odc_bdc.ows.upstream import OWSPostgisIndex, OWSPostgisIndexDriver, create_range_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,7 +59,13 @@ class CompleteIndex(OWSPostgisIndex):
         if known is not None:
             return known
         search = layer.dc.index.datasets.search
-        return _once(layer, queries, (search(**query) for query in queries))
+        found = _once(layer, queries, (search(**query) for query in queries))
+        if times is not None and _is(products, getattr(layer, "low_res_products", None)):
+            # There may be none of a time; then it is drawn from tiles.
+            asked = [query["time"] for query in queries]
+            if not overviews.are_of_all_times(found, asked):
+                return self.ds_search(layer, times, geom, layer.products)
+        return found
 
     def dsid_search(
         self,
@@ -87,12 +94,18 @@ class CompleteIndex(OWSPostgisIndex):
         Few are found at once, for datacube-ows asks for them next.
         """
         queries = self._queries(layer, times, geom, products)
+        drawn = self._overviews(layer, times, geom, products)
+        if drawn is not None:
+            _remembered()[_key(layer, queries)] = drawn
+            return len(drawn)
         datasets = layer.dc.index.datasets
         found = []
         for query in queries:
             found.append(list(datasets.search(limit=FEW + 1, **query)))
             if len(found[-1]) > FEW:
-                return sum(datasets.count(**query) for query in queries)
+                number = sum(datasets.count(**query) for query in queries)
+                self._limit(layer, times, geom, products, number)
+                return number
         few = _remembered()[_key(layer, queries)] = _once(layer, queries, found)
         return len(few)
 
@@ -103,6 +116,46 @@ class CompleteIndex(OWSPostgisIndex):
         index; who keeps ranges up to date may write their table only.
         """
         create_range_entry(layer, cache)
+
+    def _overviews(
+        self,
+        layer: Any,
+        times: Any,
+        geom: Geometry | None,
+        products: Any,
+        *,
+        outdated: bool = False,
+    ) -> list[Dataset] | None:
+        """Give what a map can be drawn from in the place of tiles; None if there is no such thing.
+
+        Parameters
+        ----------
+        outdated
+            Take overviews whatever their pixels and however old they are.
+        """
+        size = map_size()
+        if size is None or geom is None or times is None or not _is(products, layer.products):
+            return None
+        if not overviews.has_overviews(layer):
+            return None
+        if not (outdated or overviews.has_pixels_as_coarse(layer, overviews.View(geom, size))):
+            return None
+        queries = self._queries(layer, times, geom, layer.low_res_products)
+        search = layer.dc.index.datasets.search
+        found = _once(layer, queries, (search(**query) for query in queries))
+        if not overviews.are_of_all_times(found, [time_range(time) for time in times]):
+            return None
+        return found if outdated or overviews.are_up_to_date(layer, found) else None
+
+    def _limit(
+        self, layer: Any, times: Any, geom: Geometry | None, products: Any, number: int
+    ) -> None:
+        """Let a map of more tiles than may be drawn be drawn from overviews, if there are any."""
+        if map_size() is None or not 0 < layer.resource_limits.max_datasets_wms < number:
+            return
+        drawn = self._overviews(layer, times, geom, products, outdated=True)
+        if drawn is not None:
+            _remembered()[_key(layer, self._queries(layer, times, geom, products))] = drawn
 
     def extent(
         self,
@@ -135,6 +188,42 @@ class CompleteIndex(OWSPostgisIndex):
         if times is None:
             return [query]
         return [{**query, "time": time_range(time)} for time in times]
+
+
+class ServicesIndexDriver(OWSPostgisIndexDriver):
+    """The driver of datacube-ows that gives a `CompleteIndex`."""
+
+    _complete = None
+
+    @classmethod
+    def ows_index_class(cls) -> type[CompleteIndex]:
+        """Give the class of the index."""
+        return CompleteIndex
+
+    @classmethod
+    def ows_index(cls) -> CompleteIndex:
+        """Give the index, one for all that ask."""
+        cls._complete = cls._complete or CompleteIndex()
+        return cls._complete
+
+
+def index_driver() -> ServicesIndexDriver:
+    """Make the driver; `setup.cfg` names this function in ``datacube_ows.plugins.index``."""
+    return ServicesIndexDriver()
+
+
+def draw_map(size: tuple[int, int]) -> None:
+    """Tell the searches of this request that they are for a map of a width and height in pixels."""
+    g.odc_bdc_map = size
+
+
+def map_size() -> tuple[int, int] | None:
+    """Give the width and height of the map that this request asks for; None if it is for none."""
+    return g.get("odc_bdc_map") if has_request_context() else None
+
+
+def _is(products: Any, others: Any) -> bool:
+    return bool(products and others) and [p.name for p in products] == [p.name for p in others]
 
 
 def _once(

@@ -20,6 +20,7 @@ from odc_bdc.live.roots import with_roots
 from odc_bdc.ows.application import ROOT_CONFIG
 from odc_bdc.ows.extra import require_ows, services_driver
 from odc_bdc.ows.gunicorn_settings import PARENT_VARIABLE
+from odc_bdc.ows.patches import check_patches, unpatched_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,14 +127,17 @@ def start_server(
         If the port is taken or the host is not of this machine.
     MissingDependencyError
         If the extra ``[ows]`` is not installed.
+    UnpatchedError
+        If a version of datacube-ows or odc-geo is not known (`odc_bdc.ows.patches`).
     OdcBdcError
         If the server ends as it starts, or does not answer in time.
     """
-    check_servable(index)
+    environ = os.environ if environ is None else environ
+    check_servable(index, environ)
     log.parent.mkdir(parents=True, exist_ok=True)
     with _listen(host, port) as listener, log.open("ab") as out:
         urls = _urls(host, listener.getsockname()[1])
-        env = server_environment(index, urls, os.environ if environ is None else environ)
+        env = server_environment(index, urls, environ)
         process = _spawn(_command(listener.fileno(), workers), listener, env, out)
     server = Server(urls[0], process, log)
     try:
@@ -156,7 +160,7 @@ def serve(
 
     Raises as `start_server`.
     """
-    check_servable(index)
+    check_servable(index, environ)
     listener = _listen(host, port)
     listener.set_inheritable(True)
     urls = _urls(host, listener.getsockname()[1])
@@ -169,10 +173,28 @@ def serve(
     )
 
 
-def check_servable(index: Index) -> None:
-    """Raise `DatabaseError` or `MissingDependencyError` if datacube-ows cannot serve this index."""
-    require_ows()
+def check_servable(index: Index, environ: Mapping[str, str]) -> None:
+    """Raise an error if datacube-ows cannot serve this index, or its version is not known.
+
+    Raises
+    ------
+    DatabaseError, MissingDependencyError, UnpatchedError
+        As `start_server` says.
+    """
+    check_installed(environ)
     services_driver(index.driver)
+
+
+def check_installed(environ: Mapping[str, str]) -> None:
+    """Raise an error if datacube-ows is not installed, or what is there is not known.
+
+    Raises
+    ------
+    MissingDependencyError, UnpatchedError
+        As `start_server` says.
+    """
+    require_ows()
+    check_patches(accept_unpatched=unpatched_accepted(environ))
 
 
 def server_environment(

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from datacube_ows.config_utils import FunctionWrapper, OWSMetadataConfig
-from datacube_ows.styles.base import StyleDefBase
-from datacube_ows.styles.component import ComponentStyleDef
-from datacube_ows.styles.ramp import ColorRampDef
 from matplotlib.colors import to_rgb
 
 from odc_bdc.ows.legends import class_legend, ramp_legend
+from odc_bdc.ows.upstream import (
+    ColorRampDef,
+    ComponentStyleDef,
+    FunctionWrapper,
+    OWSMetadataConfig,
+    StyleDefBase,
+    style_class_priority_reg,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,8 +167,6 @@ def palette(classes: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, np.dtype[np
 
 def register_styles() -> None:
     """Tell datacube-ows of these kinds of styles, once."""
-    from datacube_ows.styles.base import style_class_priority_reg  # noqa: PLC0415 (an extra)
-
     known = {cls for cls, _ in style_class_priority_reg}
     for cls, trigger in (
         (ClassStyle, "classes"),

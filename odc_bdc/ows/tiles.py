@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from odc_bdc.grid import BBox, bdc_grid
@@ -155,18 +154,23 @@ _SETS = (WEB_MERCATOR, CRS84, BDC)
 TILE_MATRIX_SETS = (*_SETS, *(s.with_large_tiles() for s in _SETS))
 
 
-def asked_size(wmts_args_to_wms: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Wrap the function of datacube-ows that turns a GetTile into a GetMap of 256 x 256 pixels.
+def map_of_tile(
+    wmts_args_to_wms: Callable[..., dict[str, Any]], args: Any, cfg: Any
+) -> dict[str, Any]:
+    """Turn a GetTile or GetFeatureInfo of WMTS into the same of WMS.
 
-    The map has the size of the set's tiles then.
+    Parameters
+    ----------
+    wmts_args_to_wms
+        The function of datacube-ows that does so, for a map of 256 x 256 pixels whatever the set
+        says; here it has the size of the set's tiles.
+    args
+        Parameters of the request.
+    cfg
+        The `OWSConfig` of datacube-ows.
     """
-
-    @wraps(wmts_args_to_wms)
-    def with_size(args: Any, cfg: Any) -> dict[str, Any]:
-        found = wmts_args_to_wms(args, cfg)
-        tms = cfg.tile_matrix_sets.get(args.get("tilematrixset"))
-        if tms is not None:
-            found["width"], found["height"] = tms.tile_size
-        return found
-
-    return with_size
+    found = wmts_args_to_wms(args, cfg)
+    tms = cfg.tile_matrix_sets.get(args.get("tilematrixset"))
+    if tms is not None:
+        found["width"], found["height"] = tms.tile_size
+    return found

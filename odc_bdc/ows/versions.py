@@ -77,7 +77,7 @@ _IS_PLAIN = text("SELECT to_regclass('odc.dataset') IS NULL")
 @contextmanager
 def index_connection(dc: Datacube) -> Iterator[Connection]:
     """Give a connection to the database of an index."""
-    from datacube_ows.utils import get_sqlconn  # noqa: PLC0415 (an extra)
+    from odc_bdc.ows.upstream import get_sqlconn  # noqa: PLC0415 (an extra)
 
     with get_sqlconn(dc) as connection:
         yield connection

@@ -30,7 +30,7 @@ def layers(config):
 
 
 def test_datacube_ows_accepts_the_configuration_of_all_shipped_cubes(config, caplog):
-    from datacube_ows.ows_configuration import OWSConfig
+    from odc_bdc.ows.upstream import OWSConfig
 
     register_styles()
     ows = OWSConfig(refresh=True, cfg=config)
