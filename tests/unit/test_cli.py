@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from odc_bdc.cli import main
+from odc_bdc.cli._options import DAYS
 from odc_bdc.errors import InvalidValueError
 
 
@@ -67,3 +68,24 @@ def test_usage_is_clicks_own():
     done = CliRunner().invoke(main, ["product", "add"])
     assert done.exit_code == 2
     assert "give the names of products, or --all" in done.output
+
+
+@pytest.mark.parametrize(
+    ("time", "days"),
+    [
+        (("2019", "2020"), ("2019-01-01", "2020-12-31")),
+        (("2019-11", "2020-02"), ("2019-11-01", "2020-02-29")),
+        (("2019-11-03", "2020"), ("2019-11-03", "2020-12-31")),
+    ],
+)
+def test_years_and_months_mean_their_first_and_last_day(time, days):
+    told = tuple(str(kind.convert(text, None, None)) for kind, text in zip(DAYS, time, strict=True))
+    assert told == days
+
+
+def test_day_that_does_not_exist_is_named():
+    done = CliRunner().invoke(
+        main, ["cube", "plan", "CB4_64_16D_STK_v1", "--time", "2019-02-30", "2020"]
+    )
+    assert done.exit_code == 2
+    assert "'2019-02-30' cannot be read: it is not a time of ISO 8601" in done.output
