@@ -10,6 +10,7 @@ from odc_bdc.grid.crs import (
     BDC_MOSAIC_PROJ,
     BDC_PROJ,
     georeference,
+    named_wkt,
     normalise_crs,
 )
 from odc_bdc.grid.exchange import (
@@ -39,6 +40,7 @@ __all__ = [
     "find_grid",
     "georeference",
     "is_tile_id",
+    "named_wkt",
     "normalise_crs",
     "published_tiles",
     "shipped_grids",

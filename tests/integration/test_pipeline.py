@@ -24,7 +24,7 @@ from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cog import write_cog
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products, find_recipe, index_collection
-from odc_bdc.planning import plan_cube, task_status
+from odc_bdc.planning import cube_status, plan_cube, survey_cube, task_status
 from odc_bdc.product import shipped_products
 from odc_bdc.scenes import demo_extent, make_scenes
 
@@ -259,6 +259,16 @@ def test_building_again_changes_nothing(indexed, built, root):
     assert (report.built, report.unchanged, report.failed) == (0, len(built), [])
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
     assert {state for _, state in task_status(indexed, built)} == {"done"}
+
+
+def test_images_of_a_part_of_their_tile_are_not_stale(indexed, built):
+    whole = survey_cube(indexed, find_cube(CUBES[0]), *SPAN)
+    told = [one for one in cube_status(indexed, whole) if one.state != "missing"]
+    mine = {(t.tile_id, t.period): t.id for t in built if t.cube.name == CUBES[0]}
+    assert {(one.tile_id, one.period): one.image for one in told} == mine
+    assert {str(one.state) for one in told} == {"done"}
+    box = " ".join(f"{edge:.10g}" for edge in demo_extent(SIZE))
+    assert {one.remark for one in told} == {f"of --clip {box}"}
 
 
 def test_workers_give_the_same_files(indexed, built, root, tmp_path):

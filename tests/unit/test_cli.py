@@ -2,11 +2,13 @@
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from odc_bdc.cli import main
 from odc_bdc.cli._options import DAYS
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.product import product_document
 
 
 def commands(group, path=()):
@@ -89,3 +91,14 @@ def test_day_that_does_not_exist_is_named():
     )
     assert done.exit_code == 2
     assert "'2019-02-30' cannot be read: it is not a time of ISO 8601" in done.output
+
+
+def test_a_product_is_shown_as_it_can_be_added():
+    done = CliRunner().invoke(main, ["product", "show", "CB4_64_16D_STK_v1"])
+    assert done.exit_code == 0
+    assert yaml.safe_load(done.output) == product_document("CB4_64_16D_STK_v1")
+
+
+def test_a_product_that_is_not_there_is_told():
+    with pytest.raises(UnknownNameError, match="did you mean CB4_64_16D_STK_v1"):
+        main(["product", "show", "CB4_64_16D_STK_V1"], standalone_mode=False)
