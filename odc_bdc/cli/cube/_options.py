@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from odc_bdc.files import Access
     from odc_bdc.grid import BBox
     from odc_bdc.planning import CompositeTask, Plan
+    from odc_bdc.timeline import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,13 @@ class Request:
 
         self._tell_lacking(dc)
         return survey_cube(dc, self.cube, self.start, self.end, **self._how)
+
+    @property
+    def periods(self) -> list[Period]:
+        """All periods that are meant."""
+        from odc_bdc.planning import whole_periods
+
+        return whole_periods(self.cube, self.start, self.end)
 
     @property
     def _how(self) -> dict[str, Any]:
