@@ -307,6 +307,27 @@ def test_virtual_product_equals_composite(indexed, built, recwarn):
     assert construct is not None
 
 
+def test_virtual_cube_is_refused_on_pixels_that_are_not_its_own(indexed, built, recwarn):
+    """Composited on another grid it would differ from the built cube that is loaded there."""
+    from odc_bdc.virtual import catalogue
+
+    cube = cube_of(CUBES[1])
+    task = next(t for t in built if t.cube.name == cube.name)
+    query = {"time": (task.period.start_datetime, task.period.end_datetime)}
+    recipe = catalogue()[cube.name]
+    part = task.geobox[3:30, 5:41]
+    image = recipe.load(indexed, like=part, region_code=task.tile_id, **query)
+    wanted = load(indexed, datasets=[indexed.index.datasets.get(task.id)], like=part)
+    np.testing.assert_array_equal(image.BAND15.values, wanted.BAND15.values)
+    for foreign in (
+        task.geobox.zoom_out(2),
+        task.geobox.pad(1).to_crs("EPSG:32723"),
+        part.translate_pix(0.5, 0),
+    ):
+        with pytest.raises(OdcBdcError, match="is defined on the pixels of grid BDC_LG_V2"):
+            recipe.load(indexed, like=foreign, **query)
+
+
 def test_new_scene_rebuilds_only_its_period(dc, indexed, built, root, scenes):
     """A scene less, then again: only its own period is built, and the old image goes."""
     task = next(t for t in built if t.cube.name == "CB4_64_16D_MED_v1")
