@@ -23,10 +23,12 @@ def shipped_products() -> dict[str, dict[str, Any]]:
 
 def product_document(name: str) -> dict[str, Any]:
     """Give the shipped product document of that name; `UnknownNameError` lists the known ones."""
-    if name not in _paths():
-        known, guess = ", ".join(_paths()), did_you_mean(name, _paths())
-        raise UnknownNameError(f"{name!r} is no shipped product{guess}; shipped: {known}")
-    return copy.deepcopy(_read(_paths()[name]))
+    return copy.deepcopy(_read(_path(name)))
+
+
+def product_text(name: str) -> str:
+    """Give a shipped product document as it lies in its file; raises as `product_document`."""
+    return _path(name).read_text("utf-8")
 
 
 def shipped_measurements(product: str) -> dict[str, dict[str, Any]]:
@@ -46,6 +48,13 @@ def product_mission(name: str) -> str:
     """
     path = _paths().get(name)
     return path.parent.name if path else ""
+
+
+def _path(name: str) -> Path:
+    if name not in _paths():
+        known, guess = ", ".join(_paths()), did_you_mean(name, _paths())
+        raise UnknownNameError(f"{name!r} is no shipped product{guess}; shipped: {known}")
+    return _paths()[name]
 
 
 @cache

@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
+import odc.geo.xr  # noqa: F401 (gives datasets the attribute `odc`)
 import xarray as xr
 import yaml
 from datacube.model import Measurement
@@ -34,8 +35,8 @@ from datacube.virtual import Transformation, catalog_from_yaml
 from datacube.virtual.catalog import Catalog
 
 from odc_bdc.compositing import composite, composite_cube, harmonise
+from odc_bdc.cube import CubeSpec, find_cube, shipped_cubes
 from odc_bdc.cube import Measurement as Band
-from odc_bdc.cube import find_cube, shipped_cubes
 from odc_bdc.cube.measurement import measurement_keys, results, usual_auxiliary
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, composite_function
@@ -62,7 +63,8 @@ class Composite(Transformation):
     Raises
     ------
     InvalidValueError, UnknownNameError
-        If a parameter is not allowed.
+        If a parameter is not allowed; when it is loaded, if the pixels asked for are not those of
+        `cube`.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Composite(Transformation):
     def compute(self, data: xr.Dataset) -> xr.Dataset:
         """Composite the scenes of a group into one image, without a time axis."""
         if self._cube is not None:
+            _check_grid(data, self._cube)
             image = composite_cube(data, self._cube)
         else:
             image = composite(
@@ -115,6 +118,22 @@ class Composite(Transformation):
                 timeline=self._timeline,
             )
         return image.isel(time=0, drop=True)
+
+
+def _check_grid(data: xr.Dataset, cube: CubeSpec) -> None:
+    """Refuse scenes that were loaded on other pixels than the cube's.
+
+    The pixels of a cube are composites of scenes on its own grid. What is composited on another
+    grid, of scenes that were warped to it one by one, is something else than the cube on that grid.
+    """
+    geobox = data.odc.geobox
+    if geobox is None or not cube.grid.holds(geobox, cube.resolution):
+        raise InvalidValueError(
+            f"cube {cube.name} is defined on the pixels of grid {cube.grid.name} at "
+            f"{cube.resolution:g}, and other ones were asked for: load with "
+            f"`like=find_cube({cube.name!r}).geobox(TILE)` or a part of it, and warp the result "
+            "(`.odc.reproject`), or declare or build the cube, for `dc.load` warps its images"
+        )
 
 
 class Harmonise(Transformation):

@@ -13,8 +13,9 @@ from odc_bdc.building.report import BuildReport, TaskRecord, TaskStatus
 from odc_bdc.building.running import Here, Processes, Runner
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.work import Fault, Job, Outcome
+from odc_bdc.building.writing import write_collection
 from odc_bdc.cog import ZSTD, Compression
-from odc_bdc.errors import ClusterError, DatabaseError
+from odc_bdc.errors import ClusterError, DatabaseError, SceneError
 from odc_bdc.indexing import add_documents
 from odc_bdc.indexing.faults import database_refusals
 from odc_bdc.indexing.known import KnownImage, known_images
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from datacube import Datacube
 
     from odc_bdc.building.running.runner import Finished
+    from odc_bdc.cube import CubeSpec
     from odc_bdc.planning import CompositeTask
+    from odc_bdc.timeline import Period
 
 _BATCH = 200
 """Images that an earlier run left on disk and that are indexed in one transaction."""
@@ -209,6 +212,7 @@ class _Book:
             place = (known.cube, known.tile, known.start)
             self._failures.setdefault(place, []).append(known.id)
         self._unindexed: list[Finished] = []
+        self._there: dict[CubeSpec, set[Period]] = {}
         self._index_at = 1  # so many images: an index that is away is not asked for each of them
 
     def open(self, what: Division) -> list[CompositeTask]:
@@ -256,6 +260,9 @@ class _Book:
                 self.fail(task, outcome)
         for task, outcome in self._unindexed:
             self._note(task, "written", outcome)
+        for cube, periods in self._there.items():
+            with suppress(SceneError):  # such as a full disk; the next run writes it
+                write_collection(cube, periods, self._store)
 
     def _index(self) -> list[Finished]:
         """Index all images that are written; give those that the index does not take."""
@@ -300,6 +307,7 @@ class _Book:
         for task_id in self._failures.pop(_place(task), ()):
             with suppress(OSError):
                 forget_failure(self._store.work, task_id)
+        self._there.setdefault(task.cube, set()).add(task.period)
         self._tell(TaskRecord(task, status, outcome))
 
     def _tell(self, record: TaskRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from odc_bdc.compositing import COMPOSITE_VERSION
 from odc_bdc.grid import epsg_code
 from odc_bdc.indexing.href import Href
 from odc_bdc.indexing.raster import is_local, open_raster
+from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from odc_bdc.building.image import ImageSummary
     from odc_bdc.cube import CubeSpec, Measurement
     from odc_bdc.planning import CompositeTask
-    from odc_bdc.timeline import Period
 
 EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
@@ -175,27 +176,57 @@ def stac_item(
     return item
 
 
-def stac_collection(cube: CubeSpec) -> pystac.Collection:
+def stac_collection(cube: CubeSpec, time: Period, address: str) -> dict[str, Any]:
     """Make the STAC collection of a cube: what its items have in common.
 
     It names no items, for these come and go while others read it.
+
+    Parameters
+    ----------
+    time
+        From the first day that an image is of to the last.
+    address
+        Of the collection, from itself.
     """
     bbox = _EVERYWHERE
-    always: list[datetime | None] = [None, None]
+    interval: list[datetime | None] = [time.start_datetime, time.end_datetime]
     if cube.extent:
         lonlat = box(*cube.extent, cube.grid.odc_crs).to_crs("EPSG:4326", resolution="auto")
         bbox = lonlat.boundingbox.bbox
-    return pystac.Collection(
+    collection = pystac.Collection(
         id=cube.name,
         title=cube.title["en"],
         description=cube.description["en"],
         license=cube.license,
-        extent=pystac.Extent(pystac.SpatialExtent([list(bbox)]), pystac.TemporalExtent([always])),
+        extent=pystac.Extent(pystac.SpatialExtent([list(bbox)]), pystac.TemporalExtent([interval])),
         extra_fields={
             **_bdc_fields(cube),
             "bdc:temporal_composition": cube.timeline.to_dict(),
         },
     )
+    collection.clear_links()
+    if not cube.license.startswith("LicenseRef"):
+        licence = f"https://spdx.org/licenses/{cube.license}.html"
+        collection.add_link(pystac.Link("license", licence, pystac.MediaType.HTML))
+    document = collection.to_dict(include_self_link=False)
+    # pystac takes a relative root for one of a collection that knows its own address.
+    root = {
+        "rel": "root",
+        "href": address,
+        "type": pystac.MediaType.JSON,
+        "title": collection.title,
+    }
+    document["links"].insert(0, root)
+    return document
+
+
+def covered_by(collection: str) -> list[Period]:
+    """Give the time that a written collection covers; none if it says none, or cannot be read."""
+    try:
+        ((start, end),) = json.loads(collection)["extent"]["temporal"]["interval"]
+        return [Period(*(datetime.fromisoformat(text).date() for text in (start, end)))]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def footprint(geobox: GeoBox) -> tuple[dict[str, Any], list[float]]:

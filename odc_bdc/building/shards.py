@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from odc_bdc.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from odc_bdc.planning import CompositeTask
+    from odc_bdc.timeline import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,26 @@ class Shard:
             )
         return cls((number - first) // step + 1, count)
 
-    def take(self, tasks: Iterable[CompositeTask]) -> list[CompositeTask]:
-        """Give this part of some tasks: each is in one part, which follows from its id alone."""
-        return [task for task in tasks if task.id.int % self.count == self.number - 1]
+    def take(
+        self, tasks: Iterable[CompositeTask], periods: Sequence[Period]
+    ) -> list[CompositeTask]:
+        """Give this part of some tasks: each is in one part, and neighbours are in different ones.
+
+        It follows from tile and period alone, so that commands agree which see other scenes, and
+        all parts have about as many.
+
+        Parameters
+        ----------
+        periods
+            All that were asked for, in order, those without a task too.
+        """
+        places = {period: place for place, period in enumerate(periods)}
+        return [
+            task
+            for task in tasks
+            if (sum(divmod(int(task.tile_id), 1000)) + places[task.period]) % self.count
+            == self.number - 1
+        ]
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"

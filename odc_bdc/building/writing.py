@@ -11,6 +11,7 @@ from odc_bdc.building.checksums import digest_file, sha1_lines
 from odc_bdc.building.documents import (
     COLLECTION_SUFFIX,
     WrittenFile,
+    covered_by,
     image_properties,
     stac_collection,
     stac_item,
@@ -21,11 +22,13 @@ from odc_bdc.building.store import ImageStore
 from odc_bdc.cog import ZSTD, Compression
 from odc_bdc.indexing import dataset_document, read_header, write_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
+from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from odc_bdc.cube import CubeSpec
     from odc_bdc.planning import CompositeTask
 
 
@@ -94,7 +97,7 @@ def write_image(
         )
         told = image_properties(task, summary, processed) | dict(properties or {})
         _write_documents(task, store, folder, summary, told)
-        _write_collection(task, store)
+        write_collection(task.cube, [task.period], store)
         size = sum(path.stat().st_size for path in folder.iterdir())
         store.publish(task, folder)
     return WrittenImage(store.document_uri(task), summary, size)
@@ -149,10 +152,18 @@ def _write_documents(
     (folder / f"{item_id}.sha1").write_text(sha1_lines(digests), "utf-8")
 
 
-def _write_collection(task: CompositeTask, store: ImageStore) -> None:
-    path = task.cube.name + COLLECTION_SUFFIX
-    text = _json(stac_collection(task.cube).to_dict(include_self_link=False))
-    if store.storage.read(path) != text:
+def write_collection(cube: CubeSpec, periods: Iterable[Period], store: ImageStore) -> None:
+    """Write the STAC collection of a cube; its time comes to cover some periods as well.
+
+    Builders that know nothing of each other may write it at once, and the last one wins: so a run
+    writes it again at its end, with all that it has done.
+    """
+    path = cube.name + COLLECTION_SUFFIX
+    known = store.storage.read(path)
+    covered = [*periods, *([] if known is None else covered_by(known))]
+    time = min(p.start for p in covered), max(p.end for p in covered)
+    text = _json(stac_collection(cube, Period(*time), f"./{path}"))
+    if known != text:
         store.storage.write(path, text)
 
 

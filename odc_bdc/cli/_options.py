@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,38 @@ def add_options(
     for option in reversed(options):
         command = option(command)
     return command
+
+
+class Day(click.ParamType[date]):
+    """A day; a month or a year, as `odc_bdc.timeline.span_of` reads them, means one end of it.
+
+    Parameters
+    ----------
+    last
+        Whether the last day is meant.
+    """
+
+    name = "day"
+
+    def __init__(self, *, last: bool) -> None:
+        self._last = last
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Read it."""
+        from odc_bdc.errors import InvalidValueError
+        from odc_bdc.timeline import INSTANT, span_of
+
+        if isinstance(value, date):
+            return value
+        try:
+            start, end = span_of(str(value))
+        except InvalidValueError as e:
+            self.fail(str(e), param, ctx)
+        return (end - INSTANT if self._last else start).date()
+
+
+DAYS = (Day(last=False), Day(last=True))
+"""Type of an option that takes the first and the last day."""
 
 
 def home_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,13 +8,13 @@ import logging
 import os
 import sys
 from contextlib import closing
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from odc_bdc.cli._options import add_options, home_option, opened_index
+from odc_bdc.cli._options import DAYS, add_options, home_option, opened_index
 from odc_bdc.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from odc_bdc.indexing import AccessToken, IndexReport, Record, Search
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,9 +47,9 @@ def _search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--time",
             nargs=2,
-            type=_DAY,
+            type=DAYS,
             metavar="START END",
-            help="Items of these days, both inclusive (UTC).",
+            help="Items of these days, both inclusive (UTC); each a day, a month or a year.",
         ),
         click.option(
             "--query",
@@ -168,18 +167,16 @@ def _search(options: dict[str, Any]) -> Search:
     from odc_bdc.grid import area_from_file
     from odc_bdc.indexing import Search
 
-    time, intersects = options.pop("time"), options.pop("intersects")
+    days, intersects = options.pop("time"), options.pop("intersects")
     query, ids = options.pop("query"), options.pop("ids")
-    if time:
-        last = time[1].replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
-        time = (time[0].replace(tzinfo=UTC), last)
-        if time[1] < time[0]:
-            raise InvalidValueError(f"--time ends on {time[1].date()}, before {time[0].date()}")
+    if days and days[1] < days[0]:
+        raise InvalidValueError(f"--time ends on {days[1]}, before {days[0]}")
     return Search(
         bbox=options.pop("bbox"),
         geometry=area_from_file(intersects) if intersects else None,
         tile=options.pop("tile"),
-        time=time,
+        time=days
+        and (datetime.combine(days[0], time.min, UTC), datetime.combine(days[1], time.max, UTC)),
         query=_parsed(query, "--query") if query else {},
         max_items=options.pop("limit"),
         ids=tuple(i.strip() for i in ids.split(",") if i.strip()) if ids else (),

@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from odc_bdc.cli._options import home_option, opened_index
+from odc_bdc.cli._options import DAYS, home_option, opened_index
 from odc_bdc.cli._services import configuration, services_environ
 from odc_bdc.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import date
     from pathlib import Path
 
     from datacube import Datacube
     from odc.geo.geom import Geometry
 
     from odc_bdc.grid import BBox
-
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
 class _Levels(click.ParamType[range]):
@@ -63,7 +61,7 @@ class _Levels(click.ParamType[range]):
 @click.option(
     "--time",
     nargs=2,
-    type=_DAY,
+    type=DAYS,
     metavar="START END",
     help="First and last day; default: the layer's latest date.",
 )
@@ -83,7 +81,7 @@ def seed(
     tiles_name: str,
     bbox: BBox | None,
     bdc_tiles: tuple[str, ...],
-    time: tuple[datetime, datetime] | None,
+    time: tuple[date, date] | None,
     styles: tuple[str, ...],
     workers: int | None,
     url: str | None,
@@ -157,14 +155,14 @@ class _KnownLayers:
                 )
         return list(asked) or [about.get("default_style") or known[0]]
 
-    def times(self, name: str, asked: tuple[datetime, datetime] | None) -> list[str]:
+    def times(self, name: str, asked: tuple[date, date] | None) -> list[str]:
         dates = self.dates[name]
         if asked is None:
             return [str(dates[-1])]
-        found = [str(day) for day in dates if asked[0].date() <= day <= asked[1].date()]
+        found = [str(day) for day in dates if asked[0] <= day <= asked[1]]
         if not found:
             raise InvalidValueError(
-                f"layer {name} has no date from {asked[0].date()} to {asked[1].date()}: it has "
+                f"layer {name} has no date from {asked[0]} to {asked[1]}: it has "
                 f"{dates[0]} to {dates[-1]}"
             )
         return found

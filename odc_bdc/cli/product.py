@@ -14,10 +14,11 @@ from odc_bdc.cli._options import home_option, opened_index
 
 @click.group()
 def product() -> None:
-    """List, add and render product documents.
+    """List, show, add and render product documents.
 
     \b
     odc-bdc product list
+    odc-bdc product show CB4_64_16D_STK_v1
     odc-bdc product add CB4_WFI_L4_SR_1 CB4_64_16D_STK_v1
     odc-bdc product render --check
     """
@@ -34,6 +35,20 @@ def list_() -> None:
 
     for name, doc in sorted(shipped_products().items()):
         click.echo(f"{name:26} {doc['description']}")
+
+
+@product.command()
+@click.argument("name", metavar="NAME")
+def show(name: str) -> None:
+    """Print a product document that comes with odc_bdc, as `datacube product add` takes it.
+
+    \b
+    odc-bdc product show CB4_WFI_L4_SR_1
+    odc-bdc product show CB4_WFI_L4_SR_1 > CB4_WFI_L4_SR_1.odc-product.yaml
+    """
+    from odc_bdc.product import product_text
+
+    click.echo(product_text(name), nl=False)
 
 
 @product.command()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from odc_bdc.cli._options import DAYS
 
-_DAY = click.DateTime(["%Y-%m-%d"])
+if TYPE_CHECKING:
+    from datetime import date
 
 
 @click.group()
@@ -29,8 +29,8 @@ def scenes() -> None:
 @click.option("--size", default=512, show_default=True, help="Pixels a side; 6600 is a whole tile.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another country.")
 @click.option("--tiles", default="007004,008004", show_default=True, help="One or two neighbours.")
-@click.option("--start", type=_DAY, default="2019-11-01", show_default=True, help="First day.")
-@click.option("--end", type=_DAY, default="2020-02-29", show_default=True, help="Last day.")
+@click.option("--start", type=DAYS[0], default="2019-11-01", show_default=True, help="First day.")
+@click.option("--end", type=DAYS[1], default="2020-02-29", show_default=True, help="Last day.")
 @click.option("--dates-per-month", default=12, show_default=True, help="Overpasses in a month.")
 @click.option("--workers", type=int, help="Threads; as many as processors if not given.")
 def make(
@@ -39,8 +39,8 @@ def make(
     size: int,
     seed: int,
     tiles: str,
-    start: datetime,
-    end: datetime,
+    start: date,
+    end: date,
     dates_per_month: int,
     workers: int | None,
 ) -> None:
@@ -62,8 +62,8 @@ def make(
         seed=seed,
         size=size,
         tiles=tuple(tile.strip() for tile in tiles.split(",")),
-        start=start.date(),
-        end=end.date(),
+        start=start,
+        end=end,
         dates_per_month=dates_per_month,
         workers=workers,
         progress=_show,

@@ -12,6 +12,7 @@ from rasterio.io import MemoryFile
 
 from odc_bdc.cog.tiff import Directory, read_directory
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.grid import named_wkt
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -92,7 +93,7 @@ def directory_of(
     description: str | None,
 ) -> Directory:
     """Give the directory that GDAL writes for a band; it says nothing of blocks yet."""
-    place = {"crs": geobox.crs.to_wkt(), "transform": geobox.affine, "nodata": nodata}
+    place = {"crs": named_wkt(geobox.crs), "transform": geobox.affine, "nodata": nodata}
     shape = tuple(geobox.shape)
     with MemoryFile() as memory:
         with _create(memory, shape, dtype, blocksize, compression, **place) as file:

@@ -127,6 +127,9 @@ def measurement_keys(doc: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: doc[theirs] for ours, theirs in keys.items() if theirs in doc}
 
 
+DATA_MASK = "DATAMASK"
+"""Name of the quality band where scenes have none: their first band, read for its gaps."""
+
 CLEAROB = Measurement("CLEAROB", "uint8")
 """Number of clear observations; counts beyond 255 saturate."""
 TOTALOB = Measurement("TOTALOB", "uint8")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from odc_bdc.cube.measurement import (
     AUXILIARY,
     CATEGORICAL,
+    DATA_MASK,
     Measurement,
     measurement_keys,
     results,
@@ -49,6 +50,7 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
         With all faults, a line each.
     """
     part = _Parts(faults)
+    doc = _without_quality(doc)
     quality = part.of(("quality",), QualityPolicy.from_dict, doc["quality"])
     grid = part.of(("grid",), _grid, doc["grid"], folder)
     timeline = part.of(("timeline",), find_timeline, doc["timeline"])
@@ -87,6 +89,37 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
     _check_saturation(doc["sources"], cube, faults)
     faults.check()
     return cube
+
+
+def _without_quality(doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write out what `quality: none` means: the first band tells where there is data.
+
+    It is read a second time as the quality band, under a name that no image has.
+    """
+    first = doc["measurements"][0]
+    given: dict[str, Any] = {"name": first} if isinstance(first, str) else dict(first)
+
+    def band(source: Mapping[str, Any]) -> dict[str, Any]:
+        name = (source.get("bands") or {}).get(given["name"], given["name"])
+        known = shipped_measurements(source["product"]).get(name, given)
+        return {**known, "name": name}
+
+    def all_clear(source: Mapping[str, Any]) -> dict[str, Any]:
+        told = band(source)
+        return {"band": told["name"], "clear": [], "bits": True, "nodata": told.get("nodata")}
+
+    sources = [
+        {**s, "quality": all_clear(s)} if s.get("quality", doc["quality"]) == "none" else s
+        for s in doc["sources"]
+    ]
+    doc = {**doc, "sources": sources}
+    if doc["quality"] != "none":
+        return doc
+    told = band(sources[0])
+    mask: dict[str, Any] = {key: told[key] for key in ("dtype", "nodata") if key in told}
+    mask |= {"name": DATA_MASK, "resampling": "nearest"}
+    quality = {**all_clear(sources[0]), "band": DATA_MASK}
+    return {**doc, "quality": quality, "measurements": [*doc["measurements"], mask]}
 
 
 class _Parts:
@@ -138,7 +171,10 @@ def _measurements(
         given = {"name": item} if isinstance(item, str) else dict(item)
         _check_sources(given["name"], path, sources, shipped, faults)
         keys = _of_product(given["name"], sources[0], shipped)
-        if given["name"] == quality.band and not sources[0].quality.same_codes(quality):
+        codes = sources[0].quality
+        if given["name"] == quality.band and (
+            quality.band == DATA_MASK or not codes.same_codes(quality)
+        ):
             keys = {"name": quality.band}
         keys["resampling"] = "nearest" if given["name"] == quality.band else "bilinear"
         keys |= given

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.cube.measurement import AUXILIARY, DATASOURCE, Measurement, results
+from odc_bdc.cube.measurement import AUXILIARY, DATA_MASK, DATASOURCE, Measurement, results
 from odc_bdc.document import Faults, check_against_schema, read_document
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.grid import BBox, Grid, clip_geobox
@@ -104,8 +104,8 @@ class CubeSpec:
     timeline, function, rounding
         Periods, and how the scenes of one become an image.
     quality
-        What the cube's quality band says. Scenes of sources whose quality band says it otherwise
-        are recoded to this.
+        What the cube's quality band says; one named `DATA_MASK` stands for scenes without one.
+        Scenes of sources whose quality band says it otherwise are recoded to this.
     measurements
         Bands of the scenes that enter the composite, the quality band among them, as the cube
         stores them. Scenes that store them otherwise are converted.
@@ -186,7 +186,8 @@ class CubeSpec:
     @cached_property
     def outputs(self) -> tuple[Measurement, ...]:
         """The bands of the finished cube, in the order of the product."""
-        quality = (self.quality_measurement,) if self.function.picks_date else ()
+        shows = self.function.picks_date and self.quality.band != DATA_MASK
+        quality = (self.quality_measurement,) if shows else ()
         computed = (band.measurement for band in self.indices)
         auxiliary = (self._auxiliary(name) for name in self.auxiliary)
         return (*results(self.function, self.bands), *quality, *computed, *auxiliary)
@@ -290,12 +291,13 @@ class CubeSpec:
         }
 
     def _virtual_input(self, source: Source) -> dict[str, Any]:
+        told = [m for m in self.measurements if m.name != DATA_MASK]
         scenes = {
             "product": source.product,
-            "measurements": list(self.read_bands(source)),
+            "measurements": list(dict.fromkeys(self.read_bands(source))),
             "group_by": "time",
             "resampling": {
-                **{source.band(m.name): m.resampling for m in self.measurements},
+                **{source.band(m.name): m.resampling for m in told},
                 **dict.fromkeys(source.quality.bands[1:], "nearest"),
             },
             **dict(source.where),

@@ -11,6 +11,7 @@ from odc_bdc.grid.crs import (
     BDC_PROJ,
     epsg_code,
     georeference,
+    named_wkt,
     normalise_crs,
 )
 from odc_bdc.grid.exchange import (
@@ -41,6 +42,7 @@ __all__ = [
     "find_grid",
     "georeference",
     "is_tile_id",
+    "named_wkt",
     "normalise_crs",
     "published_tiles",
     "shipped_grids",

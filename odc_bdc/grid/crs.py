@@ -31,6 +31,11 @@ BDC_MOSAIC_PROJ = (
 BDC_MOSAIC_CRS = CRS(BDC_MOSAIC_PROJ)
 """`BDC_MOSAIC_PROJ` as an `odc.geo` CRS; no grid lies in it, and it has no code."""
 
+_NAMES = {
+    str(BDC_CRS): "SIRGAS 2000 / Brazil Albers",
+    str(BDC_MOSAIC_CRS): "GRS 80 / BDC mosaic Albers",
+}
+
 # EPSG:10857 is registered, but few PROJ versions can look it up; 100001 is the BDC's own SRID.
 _BDC_CODES = frozenset({"10857", "100001"})
 # EPSG:n, SRID=n, +init=epsg:n, and the URN and URL forms of OGC and spatialreference.org.
@@ -48,6 +53,21 @@ def georeference(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     {'crs': 'EPSG:4326', 'grid_mapping': 'spatial_ref'}
     """
     return {name: value for name, value in attrs.items() if name in ("crs", "grid_mapping")}
+
+
+def named_wkt(crs: CRS) -> str:
+    """Write a CRS as WKT 2, the BDC's under names that people know.
+
+    A proj string has no name, so that tools would show files in it as of an unknown CRS.
+
+    Examples
+    --------
+    >>> named_wkt(BDC_CRS)[:38]
+    'PROJCRS["SIRGAS 2000 / Brazil Albers",'
+    """
+    known = normalise_crs(crs)
+    name = _NAMES.get(str(known))
+    return crs.to_wkt().replace('"unknown"', f'"{name}"', 1) if name else str(crs.to_wkt())
 
 
 def normalise_crs(crs: Any) -> CRS:

@@ -112,6 +112,25 @@ class Grid:
         shape = (_count(h, resolution), _count(w, resolution))
         return GeoBox(shape, Affine(px, 0, xmin, 0, -py, ymax), self.odc_crs)
 
+    def holds(self, geobox: GeoBox, resolution: float) -> bool:
+        """Tell if the pixels of a geobox are those of the grid, whichever tiles they lie in.
+
+        Within a thousandth of a pixel.
+        """
+        (px, py), (x0, y0), at = self.pixel_size(resolution), self.origin, geobox.affine
+        if geobox.crs is None or normalise_crs(geobox.crs) != self.odc_crs:
+            return False
+        columns, rows = geobox.shape.x, geobox.shape.y
+        apart = [
+            ((at.a - px) * columns) / px,
+            ((at.e + py) * rows) / py,
+            at.b,
+            at.d,
+            math.remainder((at.c - x0) / px, 1),
+            math.remainder((y0 - at.f) / py, 1),
+        ]
+        return bool(max(map(abs, apart)) < 1e-3)
+
     def gridspec(self, resolution: float) -> GridSpec:
         """Give the grid at a nominal `resolution` in CRS units as `odc.geo` has it.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from sqlalchemy import text
 
 from odc_bdc.formats import LIVE_FORMAT
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from datacube import Datacube
+
+    from odc_bdc.grid import BBox
 
 FINGERPRINT = "odc_bdc:fingerprint"
 """Property of a dataset: checksum of all that its document was made from."""
@@ -75,6 +79,10 @@ SELECT d.id, d.archived, {address},
        ARRAY(SELECT m.value ->> 'path' FROM jsonb_each(d.metadata -> 'measurements') m)
 FROM {datasets} d JOIN {products} p ON p.id = d.{product}
 WHERE p.name = :name
+"""
+_GRIDS = """
+SELECT d.id, d.metadata #> '{{grids,default,shape}}', d.metadata #> '{{grids,default,transform}}'
+FROM {datasets} d WHERE d.id = ANY(CAST(:ids AS uuid[]))
 """
 _SEEN = """
 SELECT id, cloud_cover, place ->> 'spatial_reference', place ->> 'valid_data',
@@ -170,6 +178,16 @@ def known_images(dc: Datacube, cube: str) -> list[KnownImage]:
             dc, _IMAGES, name=cube, **names
         )
     ]
+
+
+def image_bounds(dc: Datacube, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, BBox]:
+    """Give the box (xmin, ymin, xmax, ymax) of some images' pixels, in their grids' CRS."""
+    rows = _ask(dc, _GRIDS, ids=[str(i) for i in ids])
+    return {
+        i: tuple(GeoBox(tuple(shape), Affine(*place[:6]), None).boundingbox.bbox)
+        for i, shape, place in rows
+        if shape and place
+    }
 
 
 @dataclass(frozen=True, slots=True)

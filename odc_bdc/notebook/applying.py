@@ -100,23 +100,9 @@ def apply(
     >>> apply(water, scenes).result.shape
     (3, 4)
     """
-    names = _bands(fn, ds, bands)
-    arrays: Sequence[xr.DataArray] = xr.unify_chunks(*(ds[n] for n in names))  # type: ignore[assignment]
+    arrays = _arrays(fn, ds, bands)
     dims = arrays[0].dims
-    strange = next((a for a in arrays if a.dims != dims), None)
-    if strange is not None or len(dims) not in {2, 3}:
-        band = strange if strange is not None else arrays[0]
-        raise InvalidValueError(
-            f"band {band.name} has dimensions {band.dims}; bands of (time, y, x), or all of "
-            "(y, x), are needed"
-        )
     trial = _tried(fn, [_small(a) for a in arrays])
-    small = tuple(_small_sizes(arrays[0]))
-    if trial.shape not in {small, small[-2:]}:
-        raise InvalidValueError(
-            f"{_name(fn)} gives an array of shape {trial.shape} for bands of shape {small}; it "
-            f"should be {' or '.join(str(s) for s in dict.fromkeys((small, small[-2:])))}"
-        )
     kept = dims[len(dims) - len(trial.shape) :]
     run = _Guarded(fn, np.dtype(dtype or trial.dtype), timeless=len(kept) < len(dims))
     data = _mapped(run, [a.data for a in arrays])
@@ -132,17 +118,21 @@ def apply(
 def test_execute(
     fn: Function,
     *shapes: Any,
+    bands: Sequence[str] | None = None,  # noqa: PT028 (no test)
     dtype: npt.DTypeLike = "int16",  # noqa: PT028 (no test)
 ) -> Trial:
-    """Try a function on made arrays, as a rehearsal for `apply`.
+    """Try a function on small arrays, as a rehearsal for `apply`.
 
     Parameters
     ----------
     fn
         As of `apply`.
     *shapes
-        One for each of its parameters, such as ``(4, 64, 64)``; an array is taken as it is. A
-        single shape serves all parameters.
+        The cube, for the very arrays that `apply` tries the function on; or a shape for each of its
+        parameters, such as ``(4, 64, 64)``, or an array, which is taken as it is. A single shape
+        serves all parameters.
+    bands
+        As of `apply`, with a cube.
     dtype
         Of the arrays that are made; they hold the numbers 1 to 100 over and over.
 
@@ -154,7 +144,8 @@ def test_execute(
     Raises
     ------
     InvalidValueError
-        If the function fails, in one sentence with its line, or gives no array.
+        If the function fails, in one sentence with its line, or gives something else than `apply`
+        takes: an array of the shape of the first that it gets, or of that without times.
 
     Examples
     --------
@@ -163,7 +154,11 @@ def test_execute(
     ((2, 8, 8), 'int16')
     """
     if not shapes:
-        raise InvalidValueError("give a shape for each array that the function takes: (4, 64, 64)")
+        raise InvalidValueError(
+            "give the cube, or a shape for each array that the function takes: (4, 64, 64)"
+        )
+    if isinstance(shapes[0], xr.Dataset):
+        return _tried(fn, [_small(a) for a in _arrays(fn, shapes[0], bands)])
     arrays = [s if isinstance(s, np.ndarray) else _numbers(s, dtype) for s in shapes]
     if len(arrays) == 1:
         arrays *= max(1, len(_parameters(fn) or ()))
@@ -198,6 +193,21 @@ def _bands(fn: Function, ds: xr.Dataset, bands: Sequence[str] | None) -> list[st
     return [find_band(ds, n) for n in wanted]
 
 
+def _arrays(fn: Function, ds: xr.Dataset, bands: Sequence[str] | None) -> Sequence[xr.DataArray]:
+    """Give the bands that a function takes, of one shape and chunked alike."""
+    names = _bands(fn, ds, bands)
+    arrays: Sequence[xr.DataArray] = xr.unify_chunks(*(ds[n] for n in names))  # type: ignore[assignment]
+    dims = arrays[0].dims
+    strange = next((a for a in arrays if a.dims != dims), None)
+    if strange is not None or len(dims) not in {2, 3}:
+        band = strange if strange is not None else arrays[0]
+        raise InvalidValueError(
+            f"band {band.name} has dimensions {band.dims}; bands of (time, y, x), or all of "
+            "(y, x), are needed"
+        )
+    return arrays
+
+
 def _small_sizes(band: xr.DataArray) -> list[int]:
     """Give the shape of the small block, of which rows and columns differ from times."""
     times = [int(n) for n in band.shape[:-2]]
@@ -224,7 +234,14 @@ def _numbers(shape: Any, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 def _tried(fn: Function, arrays: Sequence[npt.NDArray[Any]]) -> Trial:
     begun = time.perf_counter()
     found = _called(fn, arrays)
-    return Trial(found.shape, found.dtype, time.perf_counter() - begun)
+    trial = Trial(found.shape, found.dtype, time.perf_counter() - begun)
+    given = arrays[0].shape
+    if trial.shape not in {given, given[-2:]}:
+        raise InvalidValueError(
+            f"{_name(fn)} gives an array of shape {trial.shape} for bands of shape {given}; it "
+            f"should be {' or '.join(str(s) for s in dict.fromkeys((given, given[-2:])))}"
+        )
+    return trial
 
 
 def _called(fn: Function, arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -199,6 +199,8 @@ def classify(model: Classifier, ds: xr.Dataset, variables: Sequence[str]) -> xr.
         input_core_dims=[["time"]] * len(bands),
         output_core_dims=[["class"]],
         dask="parallelized",
+        # A probability is not stored as the bands are: their scale and offset are none of its.
+        keep_attrs=False,
         output_dtypes=[np.float32],
         dask_gufunc_kwargs={"output_sizes": {"class": len(classes)}},
     )

@@ -126,7 +126,7 @@ def scene_layer(scenes: SceneLayer, *, indices: Sequence[str] = INDICES) -> dict
 def cube_look(cube: CubeSpec, indices: Sequence[str] = INDICES) -> Look:
     """Give what decides on the styles of a cube's layer."""
     quality = cube.quality if cube.function.picks_date else None
-    return Look(cube.mission, quality, _days(cube.timeline), tuple(indices))
+    return Look(cube.mission, quality, _days(cube.timeline), tuple(indices), cube.function)
 
 
 def scene_look(scenes: SceneLayer, indices: Sequence[str] = INDICES) -> Look:

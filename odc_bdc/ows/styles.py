@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from odc_bdc.cube import Encoding
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.ows import ramps, rendering
-from odc_bdc.ows.bands import by_common_name, reflectance_encoding, stretch
+from odc_bdc.ows.bands import SPREAD, by_common_name, reflectance_encoding, stretch
 from odc_bdc.ows.languages import Text
 from odc_bdc.quality import CLEAR, SEEN
 from odc_bdc.spectral_index import spectral_index
@@ -19,6 +19,7 @@ from odc_bdc.spectral_index import spectral_index
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from odc_bdc.function import CompositeFunction
     from odc_bdc.quality import QualityPolicy
 
 TRUE_COLOUR = ("red", "green", "blue")
@@ -117,12 +118,29 @@ class Look:
         Length of a period, None for scenes; a count of observations goes up to about half of it.
     indices
         Names of spectral indices, those of spyndex too; those that lack bands are left out.
+    function
+        What made the images; None for scenes. Spectral indices of differences would mean nothing,
+        and of several percentiles each has its styles.
     """
 
     mission: str = ""
     quality: QualityPolicy | None = None
     days: int | None = None
     indices: tuple[str, ...] = INDICES
+    function: CompositeFunction | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the ranges of reflectances, which part the images cover."""
+        return SPREAD.get(self.function.name, 1.0) if self.function else 1.0
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Ends of the names of bands that belong together; those in the middle come first."""
+        if self.function is None or len(self.function.suffixes) < 2:
+            return ("",)
+        known = list(self.function.suffixes)
+        return (known.pop(len(known) // 2), *known)
 
 
 def styles(
@@ -142,11 +160,14 @@ def styles(
     """
     look = look or Look()
     bands = by_common_name(measurements)
-    found = [
-        *_compositions(bands, look.mission),
-        *_indices(bands, look.indices),
-        *_auxiliary(bands, look),
-    ]
+    found: list[dict[str, Any]] = []
+    for suffix in look.suffixes:
+        alike = by_common_name(measurements, suffix)
+        seen = [*_compositions(alike, look)]
+        if look.function is None or not look.function.is_difference:
+            seen += _indices(alike, look.indices)
+        found += (_of_suffix(style, suffix) for style in seen)
+    found += _auxiliary(bands, look)
     first = str(measurements[0]["name"])
     grey = _Composition(
         "grey",
@@ -154,20 +175,30 @@ def styles(
         Text(f"Band {first} in grey", f"Banda {first} em tons de cinza"),
         (first,) * 3,
     )
-    return found or [_composition(grey, bands, look.mission)]
+    return found or [_composition(grey, bands, look)]
 
 
-def _compositions(bands: Mapping[str, Mapping[str, Any]], mission: str) -> Iterator[dict[str, Any]]:
+def _of_suffix(style: dict[str, Any], suffix: str) -> dict[str, Any]:
+    """Tell the styles of several percentiles apart."""
+    if not suffix:
+        return style
+    title = Text(
+        *(f"{text}, {suffix.strip('_')}" for text in (style["title"].en, style["title"].pt))
+    )
+    return style | {"name": style["name"] + suffix.lower(), "title": title}
+
+
+def _compositions(bands: Mapping[str, Mapping[str, Any]], look: Look) -> Iterator[dict[str, Any]]:
     for composition in COMPOSITIONS:
         shown = composition.shown
         if shown[0] not in bands:  # MODIS products have the longer of the two shortwave bands only
             shown = (_INSTEAD.get(shown[0], shown[0]), *shown[1:])
         if bands.keys() >= set(shown):
-            yield _composition(replace(composition, shown=shown), bands, mission)
+            yield _composition(replace(composition, shown=shown), bands, look)
 
 
 def _composition(
-    composition: _Composition, bands: Mapping[str, Mapping[str, Any]], mission: str
+    composition: _Composition, bands: Mapping[str, Mapping[str, Any]], look: Look
 ) -> dict[str, Any]:
     lights = list(zip(TRUE_COLOUR, composition.shown, strict=True))
     return {
@@ -177,7 +208,7 @@ def _composition(
         "components": {
             light: {
                 bands[band]["name"]: 1.0,
-                "scale_range": list(stretch(bands[band], band, mission)),
+                "scale_range": list(stretch(bands[band], band, look.mission, look.share)),
             }
             for light, band in lights
         },
@@ -186,18 +217,18 @@ def _composition(
         ],
         "legend": {
             "entries": [
-                {"color": _LIGHTS[light], "title": _light_title(bands[band], band, mission)}
+                {"color": _LIGHTS[light], "title": _light_title(bands[band], band, look)}
                 for light, band in lights
             ]
         },
     }
 
 
-def _light_title(measurement: Mapping[str, Any], band: str, mission: str) -> Text:
+def _light_title(measurement: Mapping[str, Any], band: str, look: Look) -> Text:
     """Say what a light shows: band, its name, and the reflectances from dark to bright."""
     name = str(measurement["name"])
     title = _BAND_TITLES.get(band, Text.same(band))
-    low, high = stretch(measurement, band, mission)
+    low, high = stretch(measurement, band, look.mission, look.share)
     if measurement["dtype"] != "uint8":
         known = reflectance_encoding(measurement)
         low, high = (v * (known.scale or 1) + (known.offset or 0) for v in (low, high))
@@ -284,6 +315,7 @@ def _auxiliary(bands: Mapping[str, Mapping[str, Any]], look: Look) -> Iterator[d
     for name, title in (
         ("CLEAROB", Text("Clear observations", "Observações limpas")),
         ("TOTALOB", Text("All observations", "Todas as observações")),
+        ("COUNT", Text("Observations", "Observações")),
     ):
         if name in bands:
             about = Text("How many there are in the period", "Quantas há no período")

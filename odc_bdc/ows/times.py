@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dateutil.relativedelta import relativedelta
 
 from odc_bdc.errors import InvalidValueError
-from odc_bdc.timeline import Period
+from odc_bdc.timeline import Period, span_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +32,10 @@ MAX_ITEMS = 250
 """Times and ranges that a list may have; datacube-ows gets far fewer of most requests."""
 
 _LATEST = frozenset({"current", "now", "present"})
-_REDUCED = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _DURATION = re.compile(
     r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
 )
-# An instant has no length, and so would share nothing with any period.
-_INSTANT = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -160,20 +157,7 @@ def _extent(periods: Sequence[Period], parts: list[str]) -> tuple[datetime, date
 def _moment(periods: Sequence[Period], text: str) -> tuple[datetime, datetime]:
     if text.lower() in _LATEST:
         return _start(periods[-1]), _end(periods[-1])
-    try:
-        reduced = _REDUCED.fullmatch(text)
-        if reduced:
-            year, month, day = reduced.groups()
-            low = datetime(int(year), int(month or 1), int(day or 1), tzinfo=UTC)
-            length = {"days": 1} if day else {"months": 1} if month else {"years": 1}
-            return low, low + relativedelta(**length)  # type: ignore[arg-type]
-        instant = datetime.fromisoformat(text)
-        instant = instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as e:
-        raise InvalidValueError(
-            f"{text!r} is not a time of ISO 8601 such as 2019-01-05 or 2019-01-05T00:00:00Z"
-        ) from e
-    return instant, instant + _INSTANT
+    return span_of(text)
 
 
 def _duration(text: str) -> relativedelta:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.indexing.known import KnownImage, known_images
-from odc_bdc.planning.plan import EmptyPeriod, Plan
+from odc_bdc.indexing.known import KnownImage, image_bounds, known_images
+from odc_bdc.planning.plan import EmptyPeriod, Plan, survey_cube
 from odc_bdc.planning.task import CompositeTask
 from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
     from datacube import Datacube
+
+    from odc_bdc.grid import BBox
 
 
 class State(StrEnum):
@@ -73,6 +75,9 @@ def cube_status(
 ) -> list[PeriodStatus]:
     """Tell of each tile and period of a plan what there is, sorted by tile and period.
 
+    Images of a part of their tile, as the cube clipped to a box has them, count as what they are,
+    with a remark that names the box.
+
     Parameters
     ----------
     failures
@@ -82,7 +87,51 @@ def cube_status(
     -----
     What is visible in the index counts; archived images do not.
     """
-    return status_of(plan, known_images(dc, plan.cube.name), failures or {})
+    images, noted = known_images(dc, plan.cube.name), failures or {}
+    found = status_of(plan, images, noted)
+    clip, tiles = _clip(dc, plan, found)
+    if clip is None:
+        return found
+    part = survey_cube(
+        dc,
+        plan.cube.patch(extent=clip),
+        min(entry.period.start for entry in plan.entries),
+        max(entry.period.end for entry in plan.entries),
+        tiles=tiles,
+        access=plan.tasks[0].access,
+    )
+    box = " ".join(f"{edge:.10g}" for edge in clip)
+    clipped = {
+        (one.tile_id, one.period): replace(one, remark=one.remark or f"of --clip {box}")
+        for one in status_of(part, images, noted)
+        if one.state in {State.DONE, State.LIVE}
+    }
+    return [clipped.get((one.tile_id, one.period), one) for one in found]
+
+
+def _clip(dc: Datacube, plan: Plan, found: Sequence[PeriodStatus]) -> tuple[BBox | None, list[str]]:
+    """Give the box that the images of a plan are cut to which look stale, and their tiles.
+
+    Whoever built a part of the grid and asks for the whole is not to be told that all is stale.
+    """
+    stale = {one.image: one.tile_id for one in found if one.state is State.STALE and one.image}
+    tolerance = plan.cube.resolution / 1000
+    cut = {}
+    for image, bounds in image_bounds(dc, stale).items() if stale else ():
+        whole = plan.cube.geobox(stale[image])
+        if whole is not None and _is_part(bounds, whole.boundingbox.bbox, tolerance):
+            cut[image] = bounds
+    if not cut or not plan.tasks:
+        return None, []
+    edges = list(zip(*cut.values(), strict=True))
+    clip = (min(edges[0]), min(edges[1]), max(edges[2]), max(edges[3]))
+    return clip, sorted({stale[image] for image in cut})
+
+
+def _is_part(inner: BBox, outer: BBox, tolerance: float) -> bool:
+    """Tell if a box lies in another and is smaller."""
+    inward = [inner[0] - outer[0], inner[1] - outer[1], outer[2] - inner[2], outer[3] - inner[3]]
+    return min(inward) > -tolerance and max(inward) > tolerance
 
 
 def status_of(

@@ -415,7 +415,7 @@ def _fill_square(dc, folder: Path):
         west, north = EXTENT[0] + number % SQUARE * side, EXTENT[3] - number // SQUARE * side
         box = (west, north - side, west + side, north)
         geobox = GeoBox.from_bbox(box, cube.grid.odc_crs, resolution=64)
-        path, document = small_index._write(product, f"9{number:05d}", geobox, times, folder)
+        path, document = small_index.write_dataset(product, f"9{number:05d}", geobox, times, folder)
         dataset, problem = resolve(document, path.as_uri())
         assert dataset is not None, problem
         dc.index.datasets.add(dataset, with_lineage=False)

@@ -97,3 +97,46 @@ def test_three_ways_give_the_same_pixels(indexed, tmp_path, function, recwarn):
             np.testing.assert_array_equal(other[m.name].values[0], image[m.name].values, m.name)
     assert (image.CLEAROB.values > 0).any()
     assert xr_zeros(task.geobox).shape == image.CLEAROB.shape
+
+
+@pytest.mark.parametrize("function", ["MED", "LCF"])
+def test_without_a_quality_band_every_pixel_with_data_is_clear(indexed, tmp_path, function):
+    _, *others = DEFINITION["measurements"]
+    cube = CubeSpec.from_dict(
+        DEFINITION
+        | {
+            "name": f"TEST_OPEN_{function}",
+            "function": function,
+            "quality": "none",
+            "outputs": {},
+            "measurements": [m for m in others if m != "CMASK"],
+            "extent": list(demo_extent(SIZE, ("007004",))),
+        }
+    )
+    add_products(indexed, [cube.to_product()])
+    (task,) = plan_cube(indexed, cube, date(2020, 1, 1), date(2020, 1, 31))
+    assert build_cube(indexed, [task], tmp_path, now=lambda: NOW).failed == []
+    image = indexed.load(datasets=[indexed.index.datasets.get(task.id)]).isel(time=0, drop=True)
+    picked = ["PROVENANCE"] if function == "LCF" else []
+    assert [*image.data_vars] == [*(m.name for m in cube.bands), "CLEAROB", "TOTALOB", *picked]
+
+    scenes = [indexed.index.datasets.get(s.id) for s in task.scenes]
+    stack = indexed.load(datasets=scenes, like=task.geobox)
+    bands = np.stack([stack[m.name].values for m in cube.bands])
+    seen = (bands != -9999).all(axis=0)
+    np.testing.assert_array_equal(image.CLEAROB.values, seen.sum(axis=0))
+    np.testing.assert_array_equal(image.TOTALOB.values, seen.sum(axis=0))
+    for m in cube.bands:
+        values = np.where(seen, stack[m.name].values, np.nan)
+        if function == "MED":
+            wanted = np.nan_to_num(np.trunc(np.nanmedian(values, axis=0)), nan=-9999)
+        else:
+            # The most pixels first, of equal scenes the later.
+            order = sorted(range(len(seen)), key=lambda i: (-seen[i].sum(), -i))
+            wanted = np.full(seen.shape[1:], -9999.0)
+            for i in reversed(order):
+                wanted = np.where(seen[i], values[i], wanted)
+        np.testing.assert_array_equal(image[m.name].values, wanted, m.name)
+    again = composite_cube(stack, cube)
+    for m in cube.outputs:
+        np.testing.assert_array_equal(again[m.name].values[0], image[m.name].values, m.name)

@@ -24,7 +24,7 @@ from odc_bdc.building.writing import document_path, image_folder
 from odc_bdc.cog import write_cog
 from odc_bdc.grid import BDC_CRS
 from odc_bdc.indexing import add_products, find_recipe, index_collection
-from odc_bdc.planning import plan_cube, task_status
+from odc_bdc.planning import cube_status, plan_cube, survey_cube, task_status
 from odc_bdc.product import shipped_products
 from odc_bdc.scenes import demo_extent, make_scenes
 
@@ -261,6 +261,16 @@ def test_building_again_changes_nothing(indexed, built, root):
     assert {state for _, state in task_status(indexed, built)} == {"done"}
 
 
+def test_images_of_a_part_of_their_tile_are_not_stale(indexed, built):
+    whole = survey_cube(indexed, find_cube(CUBES[0]), *SPAN)
+    told = [one for one in cube_status(indexed, whole) if one.state != "missing"]
+    mine = {(t.tile_id, t.period): t.id for t in built if t.cube.name == CUBES[0]}
+    assert {(one.tile_id, one.period): one.image for one in told} == mine
+    assert {str(one.state) for one in told} == {"done"}
+    box = " ".join(f"{edge:.10g}" for edge in demo_extent(SIZE))
+    assert {one.remark for one in told} == {f"of --clip {box}"}
+
+
 def test_workers_give_the_same_files(indexed, built, root, tmp_path):
     some = [t for t in built if t.cube.name == CUBES[0]][:2]
     clock = partial(datetime.fromtimestamp, NOW.timestamp(), UTC)  # unlike a lambda, it travels
@@ -295,6 +305,27 @@ def test_virtual_product_equals_composite(indexed, built, recwarn):
             np.testing.assert_array_equal(eager[m.name].values, wanted[m.name].values, m.name)
         xr.testing.assert_equal(lazy.compute(), eager)
     assert construct is not None
+
+
+def test_virtual_cube_is_refused_on_pixels_that_are_not_its_own(indexed, built, recwarn):
+    """Composited on another grid it would differ from the built cube that is loaded there."""
+    from odc_bdc.virtual import catalogue
+
+    cube = cube_of(CUBES[1])
+    task = next(t for t in built if t.cube.name == cube.name)
+    query = {"time": (task.period.start_datetime, task.period.end_datetime)}
+    recipe = catalogue()[cube.name]
+    part = task.geobox[3:30, 5:41]
+    image = recipe.load(indexed, like=part, region_code=task.tile_id, **query)
+    wanted = load(indexed, datasets=[indexed.index.datasets.get(task.id)], like=part)
+    np.testing.assert_array_equal(image.BAND15.values, wanted.BAND15.values)
+    for foreign in (
+        task.geobox.zoom_out(2),
+        task.geobox.pad(1).to_crs("EPSG:32723"),
+        part.translate_pix(0.5, 0),
+    ):
+        with pytest.raises(OdcBdcError, match="is defined on the pixels of grid BDC_LG_V2"):
+            recipe.load(indexed, like=foreign, **query)
 
 
 def test_new_scene_rebuilds_only_its_period(dc, indexed, built, root, scenes):

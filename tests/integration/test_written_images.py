@@ -143,6 +143,12 @@ def test_stac_is_valid(images, root):
         collection = json.loads(path.read_text("utf-8"))
         core.validate_core(collection, STACObjectType.COLLECTION, "1.1.0")
         assert collection["id"] == item["collection"] == task.cube.name
+        ((start, end),) = collection["extent"]["temporal"]["interval"]
+        assert start <= item["properties"]["start_datetime"]
+        assert item["properties"]["end_datetime"] <= end
+        links = {link["rel"]: link["href"] for link in collection["links"]}
+        assert (path.parent / links["root"]).resolve() == path.resolve()
+        assert links["license"] == f"https://spdx.org/licenses/{task.cube.license}.html"
         around = shapely.box(*collection["extent"]["spatial"]["bbox"][0])
         assert around.contains(shapely.box(*item["bbox"]).centroid)
 

@@ -111,7 +111,7 @@ def cube():
         bands[name] = (
             ("time", "y", "x"),
             values,
-            {"nodata": NODATA, "grid_mapping": "spatial_ref"},
+            {"nodata": NODATA, "grid_mapping": "spatial_ref", "scale_factor": 1e-4},
         )
     bands["NDVI"][1][:, 2, 3] = NODATA
     bands["red"][1][:, 5, 6] = NODATA
@@ -144,6 +144,7 @@ def test_a_cube_is_classified_as_its_series_are(cube, table, changes, chunks):
     assert (made.probability.chunks is not None) == (chunks is not None)
     made = made.compute()
     assert made.probability.dims == ("class", "y", "x")
+    assert "scale_factor" not in {**made.probability.attrs, **made.class_code.attrs}
     assert list(made["class"].values) == ["Cropland", "Dense forest", "Pasture"]
     np.testing.assert_allclose(made.probability.values.reshape(3, -1).T, wanted, atol=1e-6)
     best = np.where(seen, np.nan_to_num(wanted).argmax(axis=1) + 1, 0)

@@ -2,10 +2,13 @@
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from odc_bdc.cli import main
-from odc_bdc.errors import InvalidValueError
+from odc_bdc.cli._options import DAYS
+from odc_bdc.errors import InvalidValueError, UnknownNameError
+from odc_bdc.product import product_document
 
 
 def commands(group, path=()):
@@ -67,3 +70,35 @@ def test_usage_is_clicks_own():
     done = CliRunner().invoke(main, ["product", "add"])
     assert done.exit_code == 2
     assert "give the names of products, or --all" in done.output
+
+
+@pytest.mark.parametrize(
+    ("time", "days"),
+    [
+        (("2019", "2020"), ("2019-01-01", "2020-12-31")),
+        (("2019-11", "2020-02"), ("2019-11-01", "2020-02-29")),
+        (("2019-11-03", "2020"), ("2019-11-03", "2020-12-31")),
+    ],
+)
+def test_years_and_months_mean_their_first_and_last_day(time, days):
+    told = tuple(str(kind.convert(text, None, None)) for kind, text in zip(DAYS, time, strict=True))
+    assert told == days
+
+
+def test_day_that_does_not_exist_is_named():
+    done = CliRunner().invoke(
+        main, ["cube", "plan", "CB4_64_16D_STK_v1", "--time", "2019-02-30", "2020"]
+    )
+    assert done.exit_code == 2
+    assert "'2019-02-30' cannot be read: it is not a time of ISO 8601" in done.output
+
+
+def test_a_product_is_shown_as_it_can_be_added():
+    done = CliRunner().invoke(main, ["product", "show", "CB4_64_16D_STK_v1"])
+    assert done.exit_code == 0
+    assert yaml.safe_load(done.output) == product_document("CB4_64_16D_STK_v1")
+
+
+def test_a_product_that_is_not_there_is_told():
+    with pytest.raises(UnknownNameError, match="did you mean CB4_64_16D_STK_v1"):
+        main(["product", "show", "CB4_64_16D_STK_V1"], standalone_mode=False)

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
+import rasterio.crs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -20,6 +22,7 @@ from rio_cogeo import cog_validate
 from odc_bdc.cog import DEFLATE, ZSTD, CogWriter, Compression, Pyramid, write_cog
 from odc_bdc.cog.tiff import Directory, layout, read_directory
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.grid import BDC_CRS, BDC_PROJ, normalise_crs
 
 TYPES = [("float32", np.nan), ("int16", -9999), ("uint8", None), ("uint16", 0)]
 
@@ -148,6 +151,15 @@ def test_windows_of_any_shape_and_order_give_the_same_file(tmp_path_factory, dat
     ):
         list(pool.map(lambda w: writer.write(w, pixels[w]), shuffled))
     assert (folder / "parts.tif").read_bytes() == (folder / "whole.tif").read_bytes()
+
+
+def test_the_crs_of_the_bdc_has_a_name(tmp_path):
+    geobox = GeoBox.from_bbox((5_000_000, 10_000_000, 5_000_640, 10_000_640), BDC_CRS, shape=10)
+    write_cog(tmp_path / "band.tif", np.ones((10, 10), "int16"), geobox, nodata=0)
+    with rasterio.open(tmp_path / "band.tif") as src:
+        assert pyproj.CRS(src.crs.to_wkt()).name == "SIRGAS 2000 / Brazil Albers"
+        assert normalise_crs(src.crs) == BDC_CRS
+        assert src.crs.to_dict() == rasterio.crs.CRS.from_string(BDC_PROJ).to_dict()
 
 
 def test_a_file_that_lacks_pixels_is_not_left(tmp_path):

@@ -22,6 +22,7 @@ from odc_bdc.cube import shipped_cubes
 from odc_bdc.grid import bdc_grid
 from odc_bdc.indexing import write_documents
 from odc_bdc.product import shipped_products
+from odc_bdc.quality import CLEAR, NODATA
 
 DEFINITIONS = Path(str(files("odc_bdc.product_defs")))
 STK = yaml.safe_load((DEFINITIONS / "cubes" / "CB4_64_16D_STK_v1.yaml").read_text("utf-8"))
@@ -509,3 +510,24 @@ def test_unknown_cube_lists_the_known(tmp_path):
     (tmp_path / "broken.yaml").write_text("name: [1\n", "utf-8")
     with pytest.raises(OdcBdcError, match=r"cannot be read as YAML: .* line 2"):
         find_cube(str(tmp_path / "broken.yaml"))
+
+
+def test_a_cube_without_quality_is_whole_in_its_own_document():
+    doc = with_change(["quality"], "none")
+    doc["measurements"] = [m for m in doc["measurements"] if m != "CMASK"]
+    cube = CubeSpec.from_dict(doc)
+    assert [m.name for m in cube.bands] == doc["measurements"]
+    assert "DATAMASK" not in {m.name for m in cube.outputs}
+    assert cube.read_bands(cube.sources[0])[-1] == cube.bands[0].name
+    assert CubeSpec.from_dict(cube.to_dict()) == cube
+    codes = np.array([-9999, 0, 32767, -32768], "int16")
+    assert cube.quality.classify(codes).tolist() == [NODATA, CLEAR, CLEAR, CLEAR]
+
+
+def test_a_source_without_quality_is_recoded_to_the_cube():
+    doc = with_change(["sources", 2, "quality"], "none", COMBINED)
+    cube = CubeSpec.from_dict(doc)
+    policy = cube.sources[2].quality
+    assert policy.band == "OLI_B2"
+    assert cube.quality.band == "CMASK"
+    assert policy.recode(np.array([0, 9000], "uint16"), cube.quality, "uint8").tolist() == [0, 127]

@@ -452,10 +452,32 @@ def test_a_function_is_tried_on_made_arrays():
     assert str(trial).startswith("float32 (3, 20, 10) in ")
     own = np.full((2, 2), 7, "uint8")
     assert nb.test_execute(lambda a, b: a + b, own, (2, 2), dtype="uint16").dtype == "uint16"
-    with pytest.raises(InvalidValueError, match="give a shape"):
+    with pytest.raises(InvalidValueError, match="give the cube, or a shape"):
         nb.test_execute(ndvi)
+    with pytest.raises(
+        InvalidValueError, match=r"shape \(3, 20\) for bands of shape \(3, 20, 10\)"
+    ):
+        nb.test_execute(lambda red: red.max(axis=2), (3, 20, 10))
     with pytest.raises(InvalidValueError, match="is no shape"):
         nb.test_execute(ndvi, "big")
+
+
+@pytest.mark.parametrize("chunks", [None, {"x": 10}])
+def test_a_trial_on_a_cube_hands_over_what_apply_tries(scenes, chunks):
+    seen = []
+
+    def greenest(red, nir):
+        seen.append((red.copy(), nir.copy()))
+        return (nir > red).mean(axis=0)
+
+    given = scenes if chunks is None else scenes.chunk(chunks)
+    trial = nb.test_execute(greenest, given)
+    made = nb.apply(greenest, given)
+    assert trial.shape == (7, 11)
+    assert trial.dtype == made.result.dtype
+    for tried, applied in zip(*seen[:2], strict=True):
+        np.testing.assert_array_equal(tried, applied)
+    assert nb.test_execute(lambda a: a, given, bands=["nir"]).shape == (5, 7, 11)
 
 
 # The accessor.

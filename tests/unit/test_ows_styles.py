@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 
 from odc_bdc.cube import shipped_cubes
+from odc_bdc.function import composite_function
 from odc_bdc.ows import rendering
 from odc_bdc.ows.bands import BRIGHTEST, by_common_name, stretch
 from odc_bdc.ows.feature_info import date_chosen, period, quality
+from odc_bdc.ows.languages import Text
+from odc_bdc.ows.layers import cube_layer
 from odc_bdc.ows.legends import class_legend, ramp_legend
 from odc_bdc.ows.styles import Look, styles
 from odc_bdc.product import product_document
@@ -293,3 +297,55 @@ def test_legends_show_their_colours_and_leave_texts_out_that_would_touch():
 
 def test_a_long_text_widens_a_legend():
     assert class_legend("a", [("#000000", "x" * 100)]).width > class_legend("a", []).width
+
+
+def of_function(function, **changes):
+    """Give a cube of CBERS-4 as another function would make it."""
+    cube = shipped_cubes()["CB4_64_16D_AVG_v1"].patch(
+        function=composite_function(function), indices=(), **changes
+    )
+    return {s["name"]: s for s in cube_layer(cube)["styling"]["styles"]}
+
+
+@pytest.mark.parametrize(("function", "share"), [("STD", 0.25), ("RANGE", 0.75), ("MED", 1)])
+def test_differences_have_ranges_of_their_own_and_no_indices(function, share):
+    found = of_function(function)
+    red = found["true_colour"]["components"]["red"]
+    assert red["scale_range"] == pytest.approx([0, share * BRIGHTEST["cbers4"]["red"] / 1e-4])
+    assert ("ndvi" in found) == (function == "MED")
+
+
+def test_each_of_several_percentiles_has_its_styles_those_in_the_middle_first():
+    found = of_function("P25,P50,P75")
+    assert next(iter(found)) == "true_colour_p50"
+    assert {"true_colour_p25", "false_colour_p75", "ndvi_p50", "ndvi_p75"} <= set(found)
+    light = found["true_colour_p25"]["components"]["red"]
+    assert light == {"BAND15_P25": 1.0, "scale_range": [0.0, pytest.approx(2220)]}
+    assert found["ndvi_p75"]["needed_bands"] == ["BAND16_P75", "BAND15_P75"]
+    assert found["ndvi_p75"]["title"] == Text("NDVI, P75", "NDVI, P75")
+
+
+def test_a_count_is_drawn_as_one():
+    found = of_function("COUNT", auxiliary=())
+    assert list(found) == ["count"]
+    assert found["count"]["color_ramp"][0]["value"] == 1.0
+
+
+@pytest.mark.parametrize(("function", "ends"), [("STD", (0.2, 0.4)), ("RANGE", (0.55, 1.1))])
+def test_the_ranges_of_differences_are_those_of_real_images(real_data, function, ends):
+    paths = sorted((real_data / "CB4_64_16D_STK-1" / "v001" / "022024").iterdir())
+
+    def stack(name):
+        return np.stack([rasterio.open(next(p.glob(f"*{name}.tif"))).read(1) for p in paths])
+
+    clear = stack("CMASK") == 0
+    for band, number in (("blue", 13), ("green", 14), ("red", 15), ("nir", 16)):
+        values = stack(f"BAND{number}")
+        seen = np.where(clear & (values != -9999), values * 1e-4, np.nan)
+        spreads = []
+        for six in np.split(seen, 4):
+            several = six[:, np.isfinite(six).sum(axis=0) > 1]
+            wide = np.nanmax(several, 0) - np.nanmin(several, 0)
+            spreads.append(np.nanstd(several, 0) if function == "STD" else wide)
+        share = np.percentile(np.concatenate(spreads), 98) / BRIGHTEST["cbers4"][band]
+        assert ends[0] <= round(share, 2) <= ends[1]

@@ -137,7 +137,13 @@ def test_a_coding_is_written_once():
         "PIXEL_RELIABILITY": 1,
         "BQA": 1,
         "DATASOURCE": 1,
+        # Of the catalogues of 2020: the first of CMASK's, that of PIXEL_RELIABILITY, a class map.
+        "QUALITY": 1,
+        "RELIABILITY": 1,
+        "LCC": 1,
     }
+    assert found["QUALITY"] < found["CMASK"]
+    assert found["RELIABILITY"] == found["PIXEL_RELIABILITY"]
 
 
 CLASSES = {

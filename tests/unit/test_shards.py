@@ -1,5 +1,6 @@
 """Parts of the work for several commands: each task in one of them, whatever numbers them."""
 
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
@@ -8,22 +9,40 @@ from hypothesis import strategies as st
 
 from odc_bdc.building.shards import Shard
 from odc_bdc.errors import InvalidValueError
+from odc_bdc.timeline import find_timeline
+
+PERIODS = list(find_timeline("p16d").covering(date(2019, 1, 1), date(2020, 12, 31)))
 
 
-@given(ids=st.lists(st.uuids(), unique=True), count=st.integers(1, 40))
-def test_each_task_is_in_one_part(ids, count):
-    tasks = [SimpleNamespace(id=i) for i in ids]
-    parts = [Shard(number, count).take(tasks) for number in range(1, count + 1)]
-    together = [task.id for part in parts for task in part]
-    assert sorted(together) == sorted(ids)
+def tasks_of(places):
+    return [
+        SimpleNamespace(tile_id=f"{h:03}{v:03}", period=PERIODS[period]) for h, v, period in places
+    ]
+
+
+PLACES = st.tuples(st.integers(0, 999), st.integers(0, 999), st.integers(0, len(PERIODS) - 1))
+
+
+@given(places=st.lists(PLACES, unique=True), count=st.integers(1, 40))
+def test_each_task_is_in_one_part(places, count):
+    tasks = tasks_of(places)
+    parts = [Shard(number, count).take(tasks, PERIODS) for number in range(1, count + 1)]
+    for task in tasks:
+        assert sum(task in part for part in parts) == 1
     for part in parts:  # in the order of the plan
         assert part == [task for task in tasks if task in part]
 
 
-@given(ids=st.lists(st.uuids(version=5), min_size=300, max_size=300, unique=True))
-def test_parts_are_about_as_large(ids):
-    tasks = [SimpleNamespace(id=i) for i in ids]
-    assert all(Shard(n, 3).take(tasks) for n in (1, 2, 3))
+@pytest.mark.parametrize(
+    ("tiles", "periods", "count"), [(2, 7, 2), (2, 7, 8), (12, 23, 16), (1, 46, 16)]
+)
+def test_parts_of_neighbouring_tiles_and_periods_are_about_as_large(tiles, periods, count):
+    """Two parts of 14 images had 5 and 9, and of eight some none: ids are no way to share work."""
+    tasks = tasks_of((7 + h, 4, period) for h in range(tiles) for period in range(periods))
+    sizes = [len(Shard(n, count).take(tasks, PERIODS[:periods])) for n in range(1, count + 1)]
+    mean = tiles * periods / count
+    assert 0.8 * mean - 1 <= min(sizes) <= max(sizes) <= 1.2 * mean + 1
+    assert min(sizes) >= 1
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "a/b", "-1/3", "1/3/5", "", "1/²"])

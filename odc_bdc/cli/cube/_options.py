@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from odc_bdc.cli._options import add_options, home_option
+from odc_bdc.cli._options import DAYS, add_options, home_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from odc_bdc.files import Access
     from odc_bdc.grid import BBox
     from odc_bdc.planning import CompositeTask, Plan
-
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
+    from odc_bdc.timeline import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,13 @@ class Request:
         return survey_cube(dc, self.cube, self.start, self.end, **self._how)
 
     @property
+    def periods(self) -> list[Period]:
+        """All periods that are meant."""
+        from odc_bdc.planning import whole_periods
+
+        return whole_periods(self.cube, self.start, self.end)
+
+    @property
     def _how(self) -> dict[str, Any]:
         return {"tiles": self.tiles or None, "access": self.access}
 
@@ -69,10 +75,11 @@ def time_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--time",
         nargs=2,
-        type=_DAY,
+        type=DAYS,
         required=True,
         metavar="START END",
-        help="First and last day; periods wholly between them are meant.",
+        help="First and last day, each a day, a month or a year: 2019 2020-06; periods wholly "
+        "between them are meant.",
     )(command)
 
 
@@ -83,7 +90,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_request(
         *,
         name: str,
-        time: tuple[datetime, datetime],
+        time: tuple[date, date],
         tiles: tuple[str, ...],
         bbox: BBox | None,
         geometry: Path | None,
@@ -101,7 +108,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if bbox is not None or geometry or biome:
             tiles = _tiles_of_area(cube, bbox, str(geometry) if geometry else None, biome)
         access = access_of(os.environ)
-        return command(Request(cube, time[0].date(), time[1].date(), tiles, access), **others)
+        return command(Request(cube, *time, tiles, access), **others)
 
     return add_options(
         with_request,

@@ -143,7 +143,7 @@ def build(
         tasks = request.tasks(dc)
         if not tasks:
             click.echo(f"no scene of {', '.join(spec.products)} lies in this range", err=True)
-        tasks = part.take(tasks) if part else tasks
+        tasks = part.take(tasks, request.periods) if part else tasks
         if dry_run:
             waiting = divide_tasks(dc, tasks, store, skip_scenes=skip).waiting
             _tell_plan(waiting, store, count, threads)

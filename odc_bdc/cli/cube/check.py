@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 
 import click
 
-from odc_bdc.cli._options import home_option, opened_index
-
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
+from odc_bdc.cli._options import DAYS, home_option, opened_index
 
 
 @click.command()
 @click.argument("name", metavar="CUBE")
 @click.option(
-    "--time", nargs=2, type=_DAY, metavar="START END", help="Only periods that begin then."
+    "--time", nargs=2, type=DAYS, metavar="START END", help="Only periods that begin then."
 )
 @click.option("--tile", "tiles", multiple=True, help="Only this tile; repeat for several.")
 @click.option(
@@ -32,7 +30,7 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 def check(
     name: str,
     *,
-    time: tuple[datetime, datetime] | None,
+    time: tuple[date, date] | None,
     tiles: tuple[str, ...],
     threads: int,
     home: Path,
@@ -54,9 +52,8 @@ def check(
     from odc_bdc.live.roots import recipe_roots
 
     cube = find_cube(name)
-    days = None if time is None else (time[0].date(), time[1].date())
     with opened_index(home) as dc:
-        images = declared_images(dc, cube.name, tiles=tiles or None, time=days)
+        images = declared_images(dc, cube.name, tiles=tiles or None, time=time)
     counts: list[int] = []
     faults = 0
     roots, access = recipe_roots(os.environ, home), access_of(os.environ)

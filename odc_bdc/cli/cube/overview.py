@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def overview(
     name: str,
     *,
-    time: tuple[datetime, datetime],
+    time: tuple[date, date],
     resolution: float,
     store: ImageStore,
     home: Path,
@@ -60,7 +60,7 @@ def overview(
     cube = find_cube(name)
     factor = overview_factor(cube, resolution)
     with opened_index(home) as dc:
-        tasks = plan_overviews(dc, cube, time[0].date(), time[1].date(), factor)
+        tasks = plan_overviews(dc, cube, *time, factor)
         report = _build(dc, tasks, store)
     for failure in report.failed:
         click.echo(json.dumps({"status": "failed", **asdict(failure)}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +19,7 @@ from odc_bdc.errors import InvalidValueError, did_you_mean
 from odc_bdc.grid import Area, BBox, area_in
 from odc_bdc.indexing.moment import as_utc
 from odc_bdc.naming import ItemName
+from odc_bdc.timeline import INSTANT, span_of
 
 Moment: TypeAlias = datetime | date | str | None
 """A time, or a day (also a month or a year as text); None is an open end."""
@@ -29,7 +29,6 @@ TILE_NAMES = ("bdc:tiles", "bdc:tile")
 
 _LONLAT = CRS("EPSG:4326")
 _MOST_PER_PAGE = 10_000
-_DAY = re.compile(r"(?P<year>\d{4})(-(?P<month>\d{2}))?(-(?P<day>\d{2}))?", re.ASCII)
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 # The operators of the query extension of the STAC API.
@@ -238,22 +237,9 @@ def _ends(moment: Moment) -> tuple[datetime | None, datetime | None]:
         return None, None
     if isinstance(moment, datetime):
         return as_utc(moment), as_utc(moment)
-    text = str(moment)
-    try:
-        start = as_utc(dateutil.parser.isoparse(text))
-        if not (day := _DAY.fullmatch(text)):
-            return start, start
-        if day["day"]:
-            following = start + timedelta(days=1)
-        elif day["month"]:
-            following = (start + timedelta(days=31)).replace(day=1)
-        else:
-            following = start.replace(year=start.year + 1)
-    except (ValueError, OverflowError) as e:
-        raise InvalidValueError(
-            f"time {text!r} cannot be read: give 2020, 2020-07, 2020-07-11 or 2020-07-11T13:30:00Z"
-        ) from e
-    return start, following - timedelta(seconds=1)
+    start, end = span_of(str(moment))
+    # The last second is what STAC's servers are asked for, and an instant is one.
+    return start, start if end - start == INSTANT else end - timedelta(seconds=1)
 
 
 def _zulu(when: datetime) -> str:
