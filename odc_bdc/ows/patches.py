@@ -113,7 +113,7 @@ class Patch:
 
 def digest_of(thing: Any) -> str:
     """Give the digest of the source of a function or property, whatever its comments and layout."""
-    function = thing.fget if isinstance(thing, property) else thing
+    function: Any = thing.fget if isinstance(thing, property) else thing
     tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:

@@ -103,7 +103,7 @@ class CompleteIndex(OWSPostgisIndex):
         for query in queries:
             found.append(list(datasets.search(limit=FEW + 1, **query)))
             if len(found[-1]) > FEW:
-                number = sum(datasets.count(**query) for query in queries)
+                number: int = sum(datasets.count(**query) for query in queries)
                 self._limit(layer, times, geom, products, number)
                 return number
         few = _remembered()[_key(layer, queries)] = _once(layer, queries, found)

@@ -69,7 +69,7 @@ def _is_of_services(environ: Mapping[str, Any]) -> bool:
     return protocol_of(str(environ.get("PATH_INFO", "/")), query_of(environ)) is not None
 
 
-def refused(error: Exception, cfg: Any) -> Reply:
+def refused(error: Any, cfg: Any) -> Reply:
     """Write the answer to a request that cannot be served; to be called where `error` is caught."""
     known = isinstance(error, upstream.OGCException)
     if any(map(is_outage, causes(error))):
