@@ -14,6 +14,8 @@ import pyproj
 from odc.geo.crs import CRS
 from pyproj.exceptions import CRSError
 
+from odc_bdc.patching import Change
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,31 +28,32 @@ def index_driver() -> None:
 
     It is named in ``datacube.plugins.index`` all the same: every program that opens an index calls
     what stands there before it searches, and programs of plain datacube import nothing else of us.
+    What is not what these changes were tried with is left as it is; `odc-bdc doctor` tells.
     """
+    for change in changes():
+        owner, name = change.owner()
+        method = getattr(owner, name)
+        if not getattr(method, "by_odc_bdc", False) and change.is_known():
+            wrapped: Any = wraps(method)(change.wrap(method))
+            wrapped.by_odc_bdc = True
+            setattr(owner, name, wrapped)
+
+
+def changes() -> tuple[Change, ...]:
+    """Give what is changed, with the PROJ that is here."""
+    ranges = Change(
+        "datacube.drivers.postgis._fields:NumericDocField.between", ("df02af042008d492",), _by_value
+    )
     try:
         pyproj.CRS.from_epsg(BDC_CODE)
     except CRSError:
-        CRS.to_epsg = _once(CRS.to_epsg, _with_code)  # this goes with Python 3.11
-    from datacube.drivers.postgis._fields import NumericDocField  # noqa: PLC0415 (seconds)
-
-    NumericDocField.between = _once(NumericDocField.between, _by_value)
-
-
-def _once(method: Callable[..., Any], wrap: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Wrap a method unless it is wrapped already."""
-    if getattr(method, "by_odc_bdc", False):
-        return method
-    wrapped: Any = wraps(method)(wrap(method))
-    wrapped.by_odc_bdc = True
-    changed: Callable[..., Any] = wrapped
-    return changed
+        # This one goes with Python 3.11, whose last pyproj brings a PROJ that does not know it.
+        return ranges, Change("odc.geo.crs:CRS.to_epsg", ("a1df7ec2762b87b7",), _with_code)
+    return (ranges,)
 
 
 def _with_code(look_up: Callable[[CRS], int | None]) -> Callable[[CRS], int | None]:
-    """Give a `CRS.to_epsg` that knows the code of the BDC's CRS, as it does with a newer PROJ.
-
-    The last pyproj for Python 3.11 brings a PROJ that does not.
-    """
+    """Give a `CRS.to_epsg` that knows the code of the BDC's CRS, as it does with a newer PROJ."""
     from odc_bdc.grid.crs import BDC_CRS, normalise_crs  # noqa: PLC0415 (only with an old PROJ)
 
     def to_epsg(self: CRS) -> int | None:

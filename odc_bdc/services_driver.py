@@ -1,4 +1,4 @@
-"""An index driver for the services: that of datacube for ``postgis``, whose products are read once.
+"""An index driver for the services: that of datacube for ``postgis``, read as little as can be.
 
 It is named in the entry points of this package, under `NAME` in ``datacube.plugins.index``, so each
 program that opens an index imports this module; it must stay small. Under the same name in
@@ -31,8 +31,20 @@ _OPTIONS = (
 
 def index_driver() -> Any:
     """Make the driver; see `NAME`."""
+    from datacube.index.postgis._metadata_types import (  # noqa: PLC0415 (seconds)
+        MetadataTypeResource,
+    )
     from datacube.index.postgis._products import ProductResource  # noqa: PLC0415 (seconds)
     from datacube.index.postgis.index import Index, PostgisIndexDriver  # noqa: PLC0415
+
+    from odc_bdc.document_fields import FieldwiseType  # noqa: PLC0415 (seconds)
+
+    class MetadataTypes(MetadataTypeResource):  # type: ignore[misc]
+        """Those whose documents are read field by field."""
+
+        def _make(self, *args: Any, **kwargs: Any) -> FieldwiseType:
+            made = super()._make(*args, **kwargs)
+            return FieldwiseType(made.definition, made.search_field_extractor, made.id)
 
     class Products(ProductResource):  # type: ignore[misc]
         """Those of the index's start: the layers of datacube-ows keep theirs as well."""
@@ -45,10 +57,11 @@ def index_driver() -> Any:
             return iter(self._known)
 
     class ServicesIndex(Index):  # type: ignore[misc]
-        """The index of datacube with other `Products`."""
+        """The index of datacube with other `MetadataTypes` and `Products`."""
 
         def __init__(self, db: Any, env: Any) -> None:
             super().__init__(db, env)
+            self._metadata_types = MetadataTypes(db, self)
             self._products = Products(db, self)
 
     class ServicesDriver(PostgisIndexDriver):  # type: ignore[misc]

@@ -111,6 +111,7 @@ def _checks(home: Path) -> Iterator[Check]:
     yield from packages
     yield from _home(home)
     if all(check.good for check in packages):
+        yield _searches()
         yield from _database(home)
     else:
         yield Check("index", False, "not looked at: packages are missing")
@@ -164,6 +165,20 @@ def _patches() -> Check:
     wanted = " ".join(f"'{name}=={INSTALL[name]}'" for name in packages)
     detail = complaint(unknown) if unknown else f"{', '.join(packages)}: known versions"
     return Check("map server", not unknown, detail, f"pip install {wanted}")
+
+
+def _searches() -> Check:
+    """Check that searches which datacube fails at are mended: what is changed in it is known."""
+    from odc_bdc.plain_datacube import changes
+
+    unknown = [change.target for change in changes() if not change.is_known()]
+    detail = (
+        f"{', '.join(unknown)} is not what odc_bdc knows: `dc.load` by a range of "
+        "cloud_cover, or in the BDC's CRS, may fail on the index driver postgis"
+        if unknown
+        else "known version of datacube"
+    )
+    return Check("searches", not unknown, detail, "pip install -U odc_bdc", needed=False)
 
 
 def _requirements(extra: str = "") -> list[Requirement] | None:
@@ -234,17 +249,16 @@ def _database(home: Path) -> Iterator[Check]:
     yield _server(needed=not found.reachable)
     yield _index(found)
     if found.initialised:
-        yield _rights(home)
+        yield _rights(home, found)
 
 
-def _rights(home: Path) -> Check:
+def _rights(home: Path, found: IndexStatus) -> Check:
     """Check that services can only read; those of a private index have a role for it."""
     from odc_bdc import database
 
-    index = database.find_index(home, environ=os.environ)
-    if index.private:
+    if found.source == "private cluster":
         return Check("rights of services", True, "they have roles of their own")
-    writes = database.can_write(index)
+    writes = database.can_write(database.find_index(home, environ=os.environ))
     detail = "this user can change the index; the services of others must not" if writes else ""
     return Check(
         "rights of services", not writes, detail or "this user can only read", "odc-bdc db roles",

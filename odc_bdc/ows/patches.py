@@ -1,4 +1,4 @@
-"""What must be changed in other packages. Nothing else of odc_bdc patches anything.
+"""What the services must change in other packages; for all programs it is `odc_bdc.plain_datacube`.
 
 Each patch mends one fault, for which `docs/upstream` has a change ready to be sent. It is applied
 only to what it was tried with: the source of what it changes has a known digest. Where it has not,
@@ -7,22 +7,18 @@ nothing is served (`UnpatchedError`), for the services would go on with wrong an
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import logging
 import math
 import sys
-import textwrap
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from odc.geo.crs import CRS
 
 from odc_bdc.errors import UnpatchedError
+from odc_bdc.patching import Change, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +28,6 @@ ACCEPT_VARIABLE = "ODC_BDC_OWS_ACCEPT_UNPATCHED"
 
 _OLD = sys.version_info < (3, 12)
 INSTALL = {
-    "datacube": "1.9.20" if _OLD else "1.9.22",
     "datacube-ows": "1.9.14" if _OLD else "1.9.19",
     "odc-geo": "0.5.3",
 }
@@ -40,53 +35,6 @@ INSTALL = {
 
 _LOG = logging.getLogger(__name__)
 _applied: set[str] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An attribute of another package that is put in the place of what is there.
-
-    Attributes
-    ----------
-    target
-        ``module:name``, where the name may be that of an attribute of a class.
-    known
-        Digests (`digest_of`) of what it was tried with.
-    wrap
-        Makes the new attribute of the old one.
-    """
-
-    target: str
-    known: tuple[str, ...]
-    wrap: Callable[[Any], Any]
-
-    def owner(self) -> tuple[Any, str]:
-        """Give the module or class that has the attribute, and the attribute's name.
-
-        Raises
-        ------
-        ImportError, AttributeError
-            If there is no such thing.
-        """
-        module, _, name = self.target.partition(":")
-        owner: Any = import_module(module)
-        *classes, last = name.split(".")
-        for part in classes:
-            owner = getattr(owner, part)
-        getattr(owner, last)
-        return owner, last
-
-    def is_known(self) -> bool:
-        """Tell whether what is there now is what the change was tried with."""
-        try:
-            return digest_of(getattr(*self.owner())) in self.known
-        except (ImportError, AttributeError, OSError, TypeError, SyntaxError):
-            return False
-
-    def apply(self) -> None:
-        """Put the new attribute in place."""
-        owner, name = self.owner()
-        setattr(owner, name, self.wrap(getattr(owner, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +57,6 @@ class Patch:
     package: str
     changes: tuple[Change, ...]
     without: str
-
-
-def digest_of(thing: Any) -> str:
-    """Give the digest of the source of a function or property, whatever its comments and layout."""
-    function: Any = thing.fget if isinstance(thing, property) else thing
-    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
 
 
 def unknown_patches(patches: Sequence[Patch] | None = None) -> list[Patch]:
@@ -191,23 +129,6 @@ def memoised(to_epsg: Callable[[CRS], int | None]) -> Callable[[CRS], int | None
         return of_text(str(self))
 
     return remembered
-
-
-def one_field(every: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """Wrap `DocReader.__getattr__`, which reads all fields of a document to give one of them."""
-    from datacube.utils.documents import get_doc_offset  # noqa: PLC0415 (slow to import)
-
-    @wraps(every)
-    def read(self: Any, name: str) -> Any:
-        known = self.__dict__
-        if name in known["_system_offsets"]:
-            return get_doc_offset(known["_system_offsets"][name], known["_doc"])
-        field = known["_search_fields"].get(name)
-        if field is not None and field.can_extract:
-            return field.extract(known["_doc"])
-        return every(self, name)  # which raises
-
-    return read
 
 
 def or_else(measure: Callable[..., float], widest: float) -> Callable[..., float]:
@@ -297,16 +218,6 @@ PATCHES = (
         "datacube-ows",
         (Change("datacube_ows.data:xarray_image_as_png", ("bed2bae1eb5c443b",), quick_png),),
         "images are larger and slower",
-    ),
-    Patch(
-        "one_field",
-        "datacube",
-        (
-            Change(
-                "datacube.utils.documents:DocReader.__getattr__", ("a05ead17214fea2d",), one_field
-            ),
-        ),
-        "each map takes a tenth longer",
     ),
 )
 """What is changed of others."""

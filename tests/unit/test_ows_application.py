@@ -18,6 +18,7 @@ from odc_bdc.ows.patches import PATCHES, apply_patches, memoised
 from odc_bdc.ows.server import server_environment
 
 INDEX = SimpleNamespace(
+    config_path=None,
     env="cube",
     url="postgresql+psycopg2://me:secret@db/cube",
     driver="postgis",

@@ -108,7 +108,7 @@ def test_what_a_proxy_says_of_its_own_address_is_not_passed_on():
 
 
 def test_a_language_is_one_of_those_that_there_are():
-    wishes = {"pt-BR": "pt", "de": "en", "": "en", "x" * 9000: "en", "pt;q=nonsense": "pt"}
+    wishes = {"pt-BR": "pt", "de": "en", "": "en", "x" * 9000: "en", "pt;q=nonsense": "en"}
     for wish, language in wishes.items():
         assert ask(HTTP_ACCEPT_LANGUAGE=wish)[1]["HTTP_ACCEPT_LANGUAGE"] == language, wish
 
