@@ -109,7 +109,7 @@ def test_the_server_finds_just_the_given_index():
     env = server_environment(INDEX, ("http://127.0.0.1:8000",), user)
     assert json.loads(env.pop("ODC_CONFIG")) == {
         "cube": {
-            "index_driver": "postgis",
+            "index_driver": "odc_bdc_services",
             "db_url": "postgresql+psycopg2://me:secret@db/cube",
             "db_connection_timeout": 60,
         }
