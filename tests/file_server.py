@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -133,3 +137,25 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.02)
         else:
             self.wfile.write(content)
+
+
+@contextmanager
+def served_apart(folder):
+    """Serve a folder by a process of its own; give the address.
+
+    GDAL holds the interpreter while it waits for an answer, so no thread beside it can give one.
+    """
+    with subprocess.Popen(
+        [sys.executable, __file__, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+
+
+if __name__ == "__main__":
+    with FileServer(Path(sys.argv[1])) as running:
+        sys.stdout.write(f"{running.url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from file_server import FileServer
+from file_server import served_apart
 from odc.geo.geobox import GeoBox
 from stac_server import StacServer
 
@@ -32,14 +32,15 @@ HOSTS = ["127.0.0.0/8"]
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Serve a folder: items of a server name no files of this machine."""
-    with FileServer(tmp_path_factory.mktemp("scenes")) as running:
-        yield running
+    folder = tmp_path_factory.mktemp("scenes")
+    with served_apart(folder) as url:
+        yield folder, url
 
 
 @pytest.fixture(scope="module")
 def items(files):
     """Give the items of made scenes, with absolute hrefs, as a server has them."""
-    root = files.folder
+    root, url = files
     report = make_scenes(
         root, size=32, tiles=("007004", "008004"), start=date(2020, 1, 1), end=date(2020, 1, 31)
     )
@@ -48,7 +49,7 @@ def items(files):
         item = json.loads(path.read_text("utf-8"))
         for asset in item["assets"].values():
             file = (path.parent / asset["href"]).resolve().relative_to(root.resolve())
-            asset["href"] = f"{files.url}/{file.as_posix()}"
+            asset["href"] = f"{url}/{file.as_posix()}"
         out.append(item)
     return out
 
