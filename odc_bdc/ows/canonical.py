@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from odc_bdc.ows.guard import MAX_QUERY
 from odc_bdc.ows.languages import language_of
 from odc_bdc.ows.requests import Query, known_parameters, protocol_of
 
@@ -122,10 +123,12 @@ def canonical_path(path: str) -> str | None:
 def canonical_query(path: str, environ: dict[str, Any]) -> str:
     """Give the query string of a request in one form, without what means nothing at its path.
 
-    What cannot be read, and what asks for an operation that there is not, stays as it is: it will
+    What is too long or cannot be read, and what asks for an operation that there is not, stays as it is: it will
     be refused in the words of its protocol.
     """
     text = str(environ.get("QUERY_STRING", ""))
+    if len(text) > MAX_QUERY:
+        return text
     try:
         query = Query.parse(text)
     except ValueError:

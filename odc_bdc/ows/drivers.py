@@ -12,8 +12,9 @@ LISTED_VARIABLE = "ODC_BDC_GDAL_DRIVERS"
 """All that GDAL knows, told by the server to its workers."""
 
 _SKIP = "GDAL_SKIP"  # GDAL reads it once, when it starts
-# What warping and rasterising, and coverages, are made with.
-_OWN = ("COG", "MEM", "Memory")
+# What warping and rasterising, coverages, and maps of nothing are made with. No document is read by
+# these: `odc_bdc.indexing.raster` opens files by `DRIVERS` only.
+_OWN = ("COG", "MEM", "Memory", "PNG")
 _TOLD = "import rasterio\nwith rasterio.Env() as env: print(','.join(env.drivers()))"
 
 

@@ -78,9 +78,7 @@ def test_a_host_of_the_client_is_never_advertised(services, record_property):
 @contextmanager
 def new_date(dc):
     """Take a date out of the index, and bring it back by the call of what is given."""
-    found = [
-        ds for ds in dc.index.datasets.search(product=STK) if str(ds.time.begin.date()) == NEW
-    ]
+    found = [ds for ds in dc.index.datasets.search(product=STK) if str(ds.time.begin.date()) == NEW]
     ids = [ds.id for ds in found]
     dc.index.datasets.archive(ids)
     # datacube-ows counts the dates of archived datasets too.
