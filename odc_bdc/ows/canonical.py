@@ -123,7 +123,8 @@ def canonical_path(path: str) -> str | None:
 def canonical_query(path: str, environ: dict[str, Any]) -> str:
     """Give the query string of a request in one form, without what means nothing at its path.
 
-    What is too long or cannot be read, and what asks for an operation that there is not, stays as it is: it will
+    What is too long or cannot be read, and what asks for an operation that there is not, stays as
+    it is: it will
     be refused in the words of its protocol.
     """
     text = str(environ.get("QUERY_STRING", ""))

@@ -263,6 +263,11 @@ def test_documents_that_are_shown_are_valid(tmp_path):
                 (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
                 assert IngestRecipe.from_yaml(tmp_path / "recipe.yaml").assets
                 kinds.append("recipe")
+            elif "limits" in doc:
+                recipe = "collection: a\nproduct: b\nassets: [red]\n"
+                (tmp_path / "part.yaml").write_text(recipe + text, encoding="utf-8")
+                assert IngestRecipe.from_yaml(tmp_path / "part.yaml").limits
+                kinds.append("part of a recipe")
             elif "tile_size" in doc:
                 assert Grid.from_dict(doc, where=page).tile_size
                 kinds.append("grid")
@@ -272,7 +277,9 @@ def test_documents_that_are_shown_are_valid(tmp_path):
             else:
                 Product.validate(doc)
                 kinds.append("product")
-    assert sorted(kinds) == ["access", "cube", "grid", "product", "recipe", "recipe"]
+    assert sorted(kinds) == [
+        *("access", "cube", "grid", "part of a recipe", "product", "recipe", "recipe")
+    ]
 
 
 def test_the_table_of_recipes_is_complete():

@@ -272,7 +272,7 @@ def test_a_function_may_sign_where_python_gives_the_rules(server, signer):
     server.wants = lambda _, query: query.get("signature") == f"{SECRET}{signer.number}"
     access = Access.from_dict({f"{server.url}/": {"sign": signer.sign}})
     assert pickle.loads(pickle.dumps(Access.from_dict({"s3://b/": {"sign": len}})))  # noqa: S301
-    using = SceneFiles(access, {}, QUICK)
+    using = SceneFiles(access, {HOSTS_VARIABLE: "127.0.0.0/8"}, QUICK)
     assert read(f"{server.url}/a.bin", (5, 5), using=using) == [TEXT[5:10]]
     with pytest.raises(InvalidValueError, match="do you mean token"):
         Access.from_dict({"https://h/": {"sign": len, "tokn": "ODC_BDC_A"}})
