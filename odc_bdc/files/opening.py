@@ -26,7 +26,7 @@ from odc_bdc.files.remote import (
 )
 from odc_bdc.files.version import FileVersion
 from odc_bdc.indexing.href import FILES_VARIABLE, Href, Reach
-from odc_bdc.indexing.raster import open_raster
+from odc_bdc.indexing.raster import READ_ONLY, open_raster
 from odc_bdc.indexing.sources.access import plain_href
 from odc_bdc.indexing.sources.hosts import HOSTS_VARIABLE
 from odc_bdc.indexing.sources.web import Patience
@@ -36,8 +36,6 @@ _ASKED = ("http", "https", "s3")
 
 _HEAD = 16
 _UNKNOWN = FileVersion(0, "")
-# A named pipe must not wait; not all systems have both flags.
-_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class OpenFile(Protocol):
@@ -197,7 +195,7 @@ class SceneFile:
     @contextmanager
     def _handle(self) -> Iterator[int]:
         try:
-            handle = os.open(str(Href.parse(self.href)), _READ_ONLY)
+            handle = os.open(str(Href.parse(self.href)), READ_ONLY)
         except OSError as e:
             raise _unreadable(self.href, e) from e
         try:

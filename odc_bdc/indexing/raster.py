@@ -31,6 +31,9 @@ from odc_bdc.indexing.sources.access import plain_href
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How files are opened: a named pipe must not wait. Not all systems have both flags."""
+
 DRIVERS = ("GTiff", "JP2OpenJPEG")
 """Drivers of GDAL that read files from outside."""
 
@@ -189,7 +192,7 @@ def read_head(path: str) -> bytes:
         If there is none, or it is no file but a device, a pipe or a folder.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        handle = os.open(path, READ_ONLY)
     except FileNotFoundError as e:
         raise SceneError(f"{path}: no such file") from e
     except OSError as e:

@@ -13,7 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SHORT = {
-    "building": ("--side", "256", "--rounds", "1"),
+    "building": ("--side", "512", "--rounds", "1"),
     "costs": ("--rounds", "1"),
     "composite": ("--side", "32", "--rounds", "1"),
     "indexing": ("--items", "120", "--rounds", "1"),

@@ -121,6 +121,7 @@ def test_the_server_finds_just_the_given_index():
         "ODC_ENVIRONMENT": "cube",
         "DATACUBE_OWS_CFG": "odc_bdc.ows_cfg.ows_root_cfg.ows_cfg",
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "ODC_BDC_ROOTS": "",  # an index without a home has no recipes of its own
     }
 
 
