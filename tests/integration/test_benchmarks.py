@@ -18,7 +18,8 @@ SHORT = {
     "composite": ("--side", "32", "--rounds", "1"),
     "indexing": ("--items", "120", "--rounds", "1"),
     "kernels": ("--side", "128", "--rounds", "1", "--rows", "4", "--times", "12"),
-    "live": ("--side", "256", "--starts", "1", "--rounds", "1"),
+    # Tiles of the services need images as large as a tile of a map.
+    "live": ("--side", "256", "--rounds", "1", "--only", "loads"),
     "live_declare": ("--count", "10", "--items", "160", "--rounds", "1"),
     "many": ("--items", "120", "--size", "96"),
     "services": ("--rounds", "1"),
