@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import flask
 import numpy as np
+from dask.system import CPU_COUNT
 from datacube.storage import BandInfo
 
 from odc_bdc.errors import InvalidValueError, OdcBdcError
@@ -88,11 +89,10 @@ class CostLimits:
         InvalidValueError
             If one is no number, or less than 1.
         """
-        cores = len(os.sched_getaffinity(0))
         return cls(
             _number(environ, WORK_VARIABLE, cls().work),
             max(1, parse_size(environ.get(MEMORY_VARIABLE) or "800M")),
-            _number(environ, HEAVY_VARIABLE, max(1, cores // 2)),
+            _number(environ, HEAVY_VARIABLE, max(1, int(CPU_COUNT) // 2)),
         )
 
     def check(self, cost: Cost, about: str) -> None:
