@@ -380,7 +380,7 @@ def _report_overviews(index, folder: Path, rounds: int) -> None:
         for how in ("from tiles", "from overview"):
             update_ranges(dc)
             worker = Worker("ours", environ)
-            for number in range(rounds // 2 + 2):
+            for number in range((rounds + 1) // 2 + 2):
                 for what, url in urls.items():
                     answer = worker.ask(url)
                     assert answer["status"] == 200
