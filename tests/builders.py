@@ -12,6 +12,7 @@ from pathlib import Path
 
 from odc_bdc import database
 from odc_bdc.building import build_cube
+from odc_bdc.building.documents import COLLECTION_SUFFIX
 from odc_bdc.building.overview import build_overviews
 from odc_bdc.building.pruning import find_leftovers, remove_leftover
 from odc_bdc.building.writing import write_image
@@ -108,6 +109,11 @@ def visible_files(root):
             if not inside.parts[0].startswith("."):
                 found[inside.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+def whole_images(files):
+    """Leave out the collections, each of which tells of the images that are there by then."""
+    return {path: mark for path, mark in files.items() if not path.endswith(COLLECTION_SUFFIX)}
 
 
 def indexed_images(dc, product=CUBE):

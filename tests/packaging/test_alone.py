@@ -69,7 +69,9 @@ def alone(wheel, tmp_path_factory):
             link, found = purelib / top, Path(there.locate_file(top))
             if there.name != "odc_bdc" and not link.exists():
                 link.symlink_to(found)
-    (purelib / "sitecustomize.py").write_text(ELSEWHERE)
+    # By a file of paths: some systems have a `sitecustomize` of their own, which comes first.
+    (purelib / "elsewhere.py").write_text(ELSEWHERE)
+    (purelib / "elsewhere.pth").write_text("import elsewhere\n")
     return folder
 
 
