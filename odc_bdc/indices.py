@@ -62,9 +62,11 @@ def index_band(
     Parameters
     ----------
     bands
-        Integer arrays of one shape by the common names in the index's formula.
+        Arrays of one shape, of integers or floating point, by the common names in the index's
+        formula.
     encodings
-        How each stores reflectance; without a scale, as ten-thousandths.
+        How each stores reflectance; without a scale, integers as ten-thousandths, and floating
+        point as it is.
     wanted
         Type and nodata value of the result: an integer type holds ten-thousandths, cut toward
         zero, as the BDC stores them; a floating one the index itself.
@@ -105,7 +107,8 @@ def index_band(
 
 def _ten_thousandths(values: npt.NDArray[Any], known: Encoding) -> npt.NDArray[np.float64]:
     """Give reflectances times `REFLECTANCE_ONE`."""
-    times = (known.scale or 1 / REFLECTANCE_ONE) * REFLECTANCE_ONE
+    scale = known.scale or (1 if known.is_float else 1 / REFLECTANCE_ONE)
+    times = scale * REFLECTANCE_ONE
     plus = (known.offset or 0) * REFLECTANCE_ONE
     out: npt.NDArray[np.float64] = values * np.float64(times) + plus
     return out

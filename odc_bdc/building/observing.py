@@ -196,7 +196,8 @@ class ObservationReader:
         classes = None
         if self._needs_classes:
             classes = policy.classify(stored, *(read(b, "nearest") for b in policy.bands[1:]))
-        return _Part(scene, recode_quality(stored, policy, self._cube), classes)
+        quality = scene.source(self._quality.name).encoding
+        return _Part(scene, recode_quality(stored, policy, self._cube, quality), classes)
 
     def _band(
         self,

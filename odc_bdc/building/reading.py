@@ -238,7 +238,7 @@ class SourceReader:
             If it was replaced since it was described.
         """
         known = source.encoding
-        fill = known.nodata or 0
+        fill = known.missing
         if out is None or out.dtype != known.dtype:
             rows, columns = (part.stop - part.start for part in window)
             out = np.empty((rows, columns), known.dtype)

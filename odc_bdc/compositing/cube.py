@@ -15,7 +15,7 @@ from odc_bdc.compositing.block import Mask
 from odc_bdc.compositing.checking import CLASSES
 from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
-from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source
+from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source, conversion_fault
 from odc_bdc.errors import InvalidValueError, OdcBdcError, UnknownNameError
 from odc_bdc.grid import georeference
 from odc_bdc.indices import index_band
@@ -127,17 +127,23 @@ def composite_cube(
 
 
 def recode_quality(
-    quality: npt.NDArray[Any], said_by: QualityPolicy, cube: CubeSpec
+    quality: npt.NDArray[Any],
+    said_by: QualityPolicy,
+    cube: CubeSpec,
+    stored: Encoding | None = None,
 ) -> npt.NDArray[Any]:
     """Give a quality band in the cube's values; as it is, where its source has the same.
 
     Parameters
     ----------
     quality
-        Integer array of any shape.
+        Integer array of any shape; of floating point where the cube has no quality band, and a
+        band tells by its gaps where there is data.
     said_by
         The source's policy; what it says of a second band or of neighbours does not enter here, but
         into the classes of observations (`needs_classes`).
+    stored
+        How a band of floating point is stored.
 
     Returns
     -------
@@ -145,10 +151,24 @@ def recode_quality(
         Same shape, the dtype of the cube's quality band.
     """
     wanted = cube.quality_measurement
+    if quality.dtype.kind == "f":
+        return _data_mask(quality, stored or Encoding(quality.dtype.name), cube)
     if said_by.same_codes(cube.quality):
         return quality.astype(wanted.dtype, copy=False)
     codes = replace(said_by, saturation=None, dilation=0)
     return codes.recode(quality, cube.quality, wanted.dtype)
+
+
+def _data_mask(band: npt.NDArray[Any], stored: Encoding, cube: CubeSpec) -> npt.NDArray[Any]:
+    """Say where a band has data in the codes of a cube's quality band."""
+    has_data = np.isfinite(band)
+    if stored.nodata is not None:
+        has_data &= band != stored.nodata
+    wanted, codes = cube.quality_measurement, cube.quality
+    none = int(wanted.encoding.missing)
+    # Of a mask by bits any number that is not nodata is clear.
+    clear = codes.clear[0] if codes.clear and not codes.bits else int(none == 0)
+    return np.where(has_data, clear, none).astype(wanted.dtype)
 
 
 def needs_classes(cube: CubeSpec) -> bool:
@@ -196,20 +216,23 @@ def _source(cube: CubeSpec, product: str | None) -> Source:
 
 def _stored(band: xr.DataArray, measurement: Measurement) -> Encoding:
     """Give how a band of loaded scenes stores its values; what it does not say is the cube's."""
-    nodata = band.attrs.get("nodata", measurement.nodata)
-    scale, offset = band.attrs.get("scale_factor"), band.attrs.get("add_offset")
-    if scale is None and offset is None:
-        scale, offset = measurement.scale, measurement.offset
-    return Encoding(str(band.dtype), None if nodata is None else int(nodata), scale, offset or None)
+    nodata = None if band.dtype.kind == "f" else measurement.nodata
+    said = {"dtype": band.dtype.name, "nodata": nodata, **band.attrs}
+    stored = Encoding.from_odc(said)
+    if stored.unit is None:
+        return replace(stored, scale=measurement.scale, offset=measurement.offset)
+    return stored
 
 
 def _converted(
     band: xr.DataArray, measurement: Measurement, cube: CubeSpec, source: Source
 ) -> xr.DataArray:
+    stored = _stored(band, measurement)
     if measurement.name == cube.quality.band:
-        convert: Any = partial(recode_quality, said_by=source.quality, cube=cube)
+        convert: Any = partial(recode_quality, said_by=source.quality, cube=cube, stored=stored)
     else:
-        stored = _stored(band, measurement)
+        if fault := conversion_fault(stored, measurement):
+            raise InvalidValueError(f"band {band.name}: {fault}")
         convert = partial(convert_encoding, stored=stored, wanted=measurement.encoding)
     out = xr.apply_ufunc(
         convert, band, dask="parallelized", output_dtypes=[np.dtype(measurement.dtype)]

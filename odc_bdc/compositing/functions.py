@@ -7,8 +7,10 @@ pixel's observation, -1 where there is none; any other gives arrays (y, x) by na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,10 @@ def latest(seen: Observations) -> npt.NDArray[Any]:
 
 
 def maximum_ndvi(seen: Observations) -> npt.NDArray[Any]:
-    """Pick the clear observation of the highest NDVI, the earlier of equals (Holben, 1986)."""
+    """Pick the clear observation of the highest NDVI, the earlier of equals (Holben, 1986).
+
+    That of reflectances, whatever scale and offset the bands are stored with.
+    """
     score = _difference_index(seen, "nir", "red")
     return kernels.best(score, seen.clear, seen.order, threads=seen.threads)
 
@@ -93,7 +98,7 @@ def maximum_ndi(seen: Observations) -> npt.NDArray[Any]:
 
     Of the highest NDI of near infrared and red, V, and the highest of near infrared and shortwave
     infrared, W, the observation of W is taken where 2 V <= W, else that of V. An index is -1 where
-    either band is 0.
+    either reflectance is 0.
     """
     v, w = _difference_index(seen, "nir", "red"), _difference_index(seen, "nir", "swir16")
     of_v, of_w = (kernels.best(s, seen.clear, seen.order, threads=seen.threads) for s in (v, w))
@@ -218,9 +223,24 @@ def _at(score: npt.NDArray[np.float64], best: npt.NDArray[Any]) -> npt.NDArray[n
     return found
 
 
+def _physical(seen: Observations, names: Sequence[str]) -> list[npt.NDArray[np.float64]]:
+    """Give what bands mean, in a unit of their own that makes whole numbers of it.
+
+    Quotients of whole numbers that are equal are equal in float64 too, so that of equal
+    observations the earlier is found; what an offset does to a quotient is in them.
+    """
+    lines = [tuple(Fraction(str(n)) for n in seen.scale.get(name, (1.0, 0.0))) for name in names]
+    unit = Fraction(1, math.lcm(*(n.denominator for line in lines for n in line)))
+    common = math.gcd(*(int(n / unit) for line in lines for n in line)) * unit
+    return [
+        seen.bands[name].astype(np.float64) * float(scale / common) + float(offset / common)
+        for name, (scale, offset) in zip(names, lines, strict=True)
+    ]
+
+
 def _difference_index(seen: Observations, high: str, low: str) -> npt.NDArray[np.float64]:
     """Compute (high - low) / (high + low), -1 where either is 0 or they cancel each other."""
-    a, b = (seen.bands[seen.common[name]].astype(np.float64) for name in (high, low))
+    a, b = _physical(seen, [seen.common[name] for name in (high, low)])
     whole = (a != 0) & (b != 0) & (a + b != 0)
     out: npt.NDArray[np.float64] = np.where(whole, (a - b) / np.where(whole, a + b, 1), -1.0)
     return out

@@ -3,6 +3,7 @@
 Product documents, plans, dataset ids, file names and map layers all come from it.
 """
 
+from odc_bdc.cube.encoding import Encoding, conversion_fault, source_encodings
 from odc_bdc.cube.measurement import (
     AUXILIARY,
     CATEGORICAL,
@@ -10,7 +11,6 @@ from odc_bdc.cube.measurement import (
     DATASOURCE,
     PROVENANCE,
     TOTALOB,
-    Encoding,
     Measurement,
 )
 from odc_bdc.cube.shipped import find_cube, read_cubes, shipped_cubes
@@ -28,7 +28,9 @@ __all__ = [
     "IndexBand",
     "Measurement",
     "Source",
+    "conversion_fault",
     "find_cube",
     "read_cubes",
     "shipped_cubes",
+    "source_encodings",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from odc_bdc.cube.encoding import Encoding
+
 if TYPE_CHECKING:
     from odc_bdc.function import CompositeFunction
 
@@ -16,43 +18,15 @@ CATEGORICAL = ("nearest", "mode")
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
-    """How a band stores its values: ``physical = stored * scale + offset``.
-
-    Attributes
-    ----------
-    dtype
-        Name of the numpy type.
-    nodata
-        Stored value that means no data; None if there is none. Floating types have none: NaN means
-        no data there.
-    scale, offset
-        None where the band does not say: then values are taken as they are.
-    """
-
-    dtype: str
-    nodata: int | None = None
-    scale: float | None = None
-    offset: float | None = None
-
-    @classmethod
-    def from_odc(cls, doc: Mapping[str, Any]) -> Encoding:
-        """Read it from a measurement of an ODC product document."""
-        scale, offset = doc.get("scale_factor"), doc.get("add_offset") or None
-        return cls(doc["dtype"], doc.get("nodata"), scale, offset)
-
-    @classmethod
-    def of_product(cls, doc: Mapping[str, Any]) -> dict[str, Encoding]:
-        """Read those of all measurements of an ODC product document, by their names."""
-        return {m["name"]: cls.from_odc(m) for m in doc["measurements"]}
-
-
-@dataclass(frozen=True, slots=True)
 class Measurement:
     """A band of a cube, in the terms of an ODC product document.
 
     Attributes
     ----------
+    nodata
+        None in floating types, in which NaN is no data.
+    scale, offset
+        As of `Encoding`.
     common_name
         The name that STAC has for such a band; it may stand for several bands, an alias may not.
     resampling
@@ -61,7 +35,7 @@ class Measurement:
 
     name: str
     dtype: str
-    nodata: int | None = None
+    nodata: float | None = None
     units: str = "1"
     common_name: str | None = None
     aliases: tuple[str, ...] = ()
@@ -78,7 +52,7 @@ class Measurement:
     @property
     def missing(self) -> float | None:
         """What stands where there is no data: NaN in floating types, else `nodata`."""
-        return math.nan if self.dtype.startswith("float") else self.nodata
+        return math.nan if self.encoding.is_float else self.nodata
 
     def to_odc(self) -> dict[str, Any]:
         """Write the measurement as an ODC product document has it."""
@@ -101,13 +75,13 @@ def results(function: CompositeFunction, bands: Sequence[Measurement]) -> tuple[
 
 
 def _result(function: CompositeFunction, band: Measurement, suffix: str) -> Measurement:
-    dtype = function.dtype or band.dtype
+    encoding = Encoding(function.dtype or band.dtype, band.nodata)
     return replace(
         band,
         name=band.name + suffix,
         aliases=tuple(alias + suffix for alias in band.aliases),
-        dtype=dtype,
-        nodata=None if dtype.startswith("float") else band.nodata,
+        dtype=encoding.dtype,
+        nodata=None if encoding.is_float else band.nodata,
         offset=None if function.is_difference else band.offset,
     )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from odc_bdc.cube.encoding import Encoding, conversion_fault, integer_range
 from odc_bdc.cube.measurement import (
     AUXILIARY,
     CATEGORICAL,
@@ -104,9 +105,16 @@ def _without_quality(doc: Mapping[str, Any]) -> Mapping[str, Any]:
         known = shipped_measurements(source["product"]).get(name, given)
         return {**known, "name": name}
 
+    def mask(told: Mapping[str, Any]) -> dict[str, Any]:
+        # Of floating point it is made: 1 where there is data.
+        if str(told.get("dtype")).startswith("float"):
+            return {"dtype": "uint8", "nodata": 0}
+        return {key: told[key] for key in ("dtype", "nodata") if key in told}
+
     def all_clear(source: Mapping[str, Any]) -> dict[str, Any]:
         told = band(source)
-        return {"band": told["name"], "clear": [], "bits": True, "nodata": told.get("nodata")}
+        nodata = mask(told).get("nodata")
+        return {"band": told["name"], "clear": [], "bits": True, "nodata": nodata}
 
     sources = [
         {**s, "quality": all_clear(s)} if s.get("quality", doc["quality"]) == "none" else s
@@ -116,10 +124,9 @@ def _without_quality(doc: Mapping[str, Any]) -> Mapping[str, Any]:
     if doc["quality"] != "none":
         return doc
     told = band(sources[0])
-    mask: dict[str, Any] = {key: told[key] for key in ("dtype", "nodata") if key in told}
-    mask |= {"name": DATA_MASK, "resampling": "nearest"}
+    more = {**mask(told), "name": DATA_MASK, "resampling": "nearest"}
     quality = {**all_clear(sources[0]), "band": DATA_MASK}
-    return {**doc, "quality": quality, "measurements": [*doc["measurements"], mask]}
+    return {**doc, "quality": quality, "measurements": [*doc["measurements"], more]}
 
 
 class _Parts:
@@ -177,7 +184,7 @@ def _measurements(
         ):
             keys = {"name": quality.band}
         keys["resampling"] = "nearest" if given["name"] == quality.band else "bilinear"
-        keys |= given
+        keys = _inherited(keys, given) | given
         if "dtype" not in keys:
             faults.add(
                 path,
@@ -191,6 +198,8 @@ def _measurements(
             aliases.insert(0, name)
         out.append(Measurement(**{**keys, "aliases": tuple(aliases)}))
         _check_nodata(out[-1], path, faults)
+        if given["name"] != quality.band:
+            _check_conversion(out[-1], path, sources, shipped, faults)
         if out[-1].name == quality.band and out[-1].resampling not in CATEGORICAL:
             faults.add(
                 (*path, "resampling"),
@@ -200,7 +209,7 @@ def _measurements(
     if quality.band not in {m.name for m in out}:
         known = ", ".join(m.name for m in out)
         faults.add(("quality", "band"), f"{quality.band!r} is not in measurements: {known}")
-    if all(m.nodata is None for m in out if m.name != quality.band):
+    if all(m.missing is None for m in out if m.name != quality.band):
         faults.add(("measurements",), "at least one band needs a nodata value")
     return tuple(out)
 
@@ -209,6 +218,30 @@ def _of_product(name: str, source: Source, shipped: Mapping[str, Any]) -> dict[s
     """Give what the first source's product says of a measurement, if it comes with odc_bdc."""
     found = shipped[source.product].get(source.band(name))
     return {} if found is None else {**measurement_keys(found), "name": name}
+
+
+def _inherited(product: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Give what a measurement takes from its product: in another type some of it has no meaning."""
+    theirs, ours = (str(keys.get("dtype"))[:5] == "float" for keys in (product, product | given))
+    left = {"nodata"} if ours else set()
+    if theirs != ours:
+        left |= {"nodata", "scale", "offset"}
+    return {key: value for key, value in product.items() if key not in left}
+
+
+def _check_conversion(
+    measurement: Measurement,
+    path: KeyPath,
+    sources: Sequence[Source],
+    shipped: Mapping[str, Any],
+    faults: Faults,
+) -> None:
+    """See that the values of all sources can become those of the cube."""
+    for source in sources:
+        told = shipped[source.product].get(source.band(measurement.name))
+        fault = told and conversion_fault(Encoding.from_odc(told), measurement)
+        if fault:
+            faults.add(path, f"{source.product}: {fault}")
 
 
 def _check_sources(
@@ -229,10 +262,16 @@ def _lacks(product: str, band: str, known: Iterable[str]) -> str:
 
 
 def _check_nodata(measurement: Measurement, path: KeyPath, faults: Faults) -> None:
-    bits = int(measurement.dtype.lstrip("uint"))
-    low = 0 if measurement.dtype.startswith("u") else -(2 ** (bits - 1))
-    high = low + 2**bits - 1
-    if measurement.nodata is not None and not low <= measurement.nodata <= high:
+    if measurement.nodata is None:
+        return
+    if measurement.encoding.is_float:
+        faults.add(
+            (*path, "nodata"),
+            f"bands of {measurement.dtype} have NaN where there is no data: leave `nodata` out",
+        )
+        return
+    low, high = integer_range(measurement.dtype)
+    if not (low <= measurement.nodata <= high and float(measurement.nodata).is_integer()):
         faults.add(
             (*path, "nodata"),
             f"{measurement.nodata} does not fit {measurement.dtype}, {low} to {high}",
@@ -340,6 +379,8 @@ def _check_function(cube: CubeSpec, faults: Faults) -> None:
             ("function",),
             f"{cube.function.name} needs a band with the name or alias {', '.join(lacking)}",
         )
+    else:
+        _check_compared(cube, faults)
     made = {m.name for m in results(cube.function, cube.bands)}
     for number, index in enumerate(cube.indices):
         gone = [name for _, name in index.bands if name not in made]
@@ -349,6 +390,18 @@ def _check_function(cube: CubeSpec, faults: Faults) -> None:
                 f"{index.index.name} is computed of {', '.join(gone)}, which {cube.function.name} "
                 "does not give",
             )
+
+
+def _check_compared(cube: CubeSpec, faults: Faults) -> None:
+    """See that the bands which the function compares mean something together."""
+    names = list(cube.common.values())
+    silent = [name for name in names if cube.measurement(name).encoding.unit is None]
+    if silent and len(silent) < len(names):
+        faults.add(
+            ("function",),
+            f"{cube.function.name} compares {', '.join(names)}, and {', '.join(silent)} has no "
+            "`scale`",
+        )
 
 
 def _check_codings(cube: CubeSpec, faults: Faults) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -67,11 +68,12 @@ def item_document(
     Raises
     ------
     SceneError
-        If a file is missing, truncated, or of another CRS, shape, place, dtype or nodata than item
-        and product say.
+        If a file is missing, truncated, or of another CRS, shape, place or dtype than item and
+        product say. Another nodata value in a file's header is believed, for whoever reads the file
+        believes it; not so for codes of quality, which belong to the product.
     """
-    files = _files(item, recipe, verify)
-    _check_against_product(item, recipe, files, product)
+    files, opened = _files(item, recipe, verify)
+    _check_against_product(item, recipe, files, product, opened)
     if verify == "pixels":
         _check_pixels(item, recipe, product)
     return dataset_document(
@@ -85,8 +87,13 @@ def item_document(
     )
 
 
-def _files(item: NormalisedItem, recipe: IngestRecipe, verify: Verify) -> dict[str, RasterFile]:
-    """Give what is known of each file: from its header, from the item, or from another's header."""
+def _files(
+    item: NormalisedItem, recipe: IngestRecipe, verify: Verify
+) -> tuple[dict[str, RasterFile], AbstractSet[str]]:
+    """Give what is known of each file: from its header, from the item, or from another's header.
+
+    Also which were opened.
+    """
     opened = {
         name: _checked_header(item, name, file)
         for name, file in item.files.items()
@@ -97,7 +104,7 @@ def _files(item: NormalisedItem, recipe: IngestRecipe, verify: Verify) -> dict[s
         if name not in opened and file.grid is None:
             _open_for_grid(item, name, recipe, opened)
         found[name] = opened.get(name) or _told(file, _like(name, recipe, opened))
-    return found
+    return found, opened.keys()
 
 
 def _open_for_grid(
@@ -179,6 +186,7 @@ def _check_against_product(
     recipe: IngestRecipe,
     files: Mapping[str, RasterFile],
     product: Mapping[str, Any],
+    opened: AbstractSet[str],
 ) -> None:
     wanted = (product.get("load") or {}).get("crs")
     for file in files.values() if wanted else ():
@@ -193,20 +201,18 @@ def _check_against_product(
                 f"item {item.id}: recipe {recipe.name} has no asset for measurement {name}"
             )
         _check_encoding(files[name], item.files[name], measurement, product["name"])
+        if name not in opened or name == quality_codes(recipe, product)[0]:
+            _check_nodata(files[name], measurement, product["name"])
 
 
 def _check_encoding(
     found: RasterFile, file: ItemFile, measurement: Mapping[str, Any], product: str
 ) -> None:
     """Compare how a file stores values with how its product says it does."""
-    name, dtype, nodata = measurement["name"], measurement["dtype"], measurement["nodata"]
+    name, dtype = measurement["name"], measurement["dtype"]
     if found.dtype not in {None, dtype}:
         raise SceneError(
             f"{found.href}: dtype {found.dtype}; product {product} says {dtype} for {name}"
-        )
-    if found.nodata is not None and not _same(found.nodata, float(nodata)):
-        raise SceneError(
-            f"{found.href}: nodata {found.nodata:g}; product {product} says {nodata} for {name}"
         )
     for key, told, right in (
         ("scale", file.scale, measurement.get("scale_factor", 1)),
@@ -217,6 +223,15 @@ def _check_encoding(
                 f"{found.href}: its item says {key} {told:g}; product {product} says {right:g} "
                 f"for {name}"
             )
+
+
+def _check_nodata(found: RasterFile, measurement: Mapping[str, Any], product: str) -> None:
+    nodata = measurement["nodata"]
+    if found.nodata is not None and not _same(found.nodata, float(nodata)):
+        raise SceneError(
+            f"{found.href}: nodata {found.nodata:g}; product {product} says {nodata} for "
+            f"{measurement['name']}"
+        )
 
 
 def _check_pixels(item: NormalisedItem, recipe: IngestRecipe, product: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from odc.geo.xr import xr_coords
 from odc_bdc.building.reading import corner_in
 from odc_bdc.building.windows import shared
 from odc_bdc.compositing import describe_band
-from odc_bdc.cube import CubeSpec, Encoding, find_cube
+from odc_bdc.cube import CubeSpec, find_cube
 from odc_bdc.errors import InvalidValueError, SceneError, UnknownNameError, did_you_mean
 from odc_bdc.files import Access
 from odc_bdc.indexing import (
@@ -172,7 +172,7 @@ def _one(
 ) -> GivenScene:
     if hasattr(scene, "metadata_doc"):
         definition = scene.product.definition
-        return given_scene(scene, scene.product.name, cube, Encoding.of_product(definition))
+        return given_scene(scene, definition, cube)
     if isinstance(scene, Mapping):
         doc, href = dict(scene), _self_href(scene)
     elif hasattr(scene, "get_self_href"):
@@ -189,7 +189,7 @@ def _one(
         stored = stored_document(made, external_lineage=True)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
         raise SceneError(f"item {item.id}: does not say where it lies: {e}") from e
-    return given_scene(_Document(stored, href), recipe.product, cube, Encoding.of_product(product))
+    return given_scene(_Document(stored, href), product, cube)
 
 
 def _recipe(
@@ -433,7 +433,7 @@ def _chunk(
     parts = [(sources[i.source], both) for i in images if (both := i.shared(window))]
     # Recipes are long, and shared by all chunks of an image.
     lazy = dask.delayed(_read, pure=True)(
-        (m.name, m.dtype, m.nodata or 0, shape), [s for s, _ in parts], [w for _, w in parts]
+        (m.name, m.dtype, m.encoding.missing, shape), [s for s, _ in parts], [w for _, w in parts]
     )
     return da.from_delayed(lazy, shape, m.dtype)
 

@@ -205,7 +205,7 @@ class LevelReader(SourceReader):
         rows, columns = (part.stop - part.start for part in window)
         if out is None or out.dtype != known.dtype:
             out = np.empty((rows, columns), known.dtype)
-        out.fill(known.nodata or 0)
+        out.fill(known.missing)
         file = self._files.get(source)
         shapes = self._overviews.get(file.file, categorical=resampling in CATEGORICAL)
         if file.corner is None:

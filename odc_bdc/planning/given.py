@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from odc_bdc.cube import source_encodings
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.files import Access
 from odc_bdc.planning.footprints import (
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from odc_bdc.cube import CubeSpec, Encoding
+    from odc_bdc.cube import CubeSpec
     from odc_bdc.planning.scenes import SceneDocument
     from odc_bdc.timeline import Period
 
@@ -33,33 +34,31 @@ class GivenScene(NamedTuple):
     place: Footprint
 
 
-def given_scene(
-    dataset: SceneDocument, product: str, cube: CubeSpec, encodings: Mapping[str, Encoding]
-) -> GivenScene:
+def given_scene(dataset: SceneDocument, product: Mapping[str, Any], cube: CubeSpec) -> GivenScene:
     """Give what a plan needs of a scene of one of a cube's sources.
 
     Parameters
     ----------
     dataset
         A dataset, of an index or not.
-    product, encodings
-        Its product, and how that stores each measurement.
+    product
+        ODC product document of its product.
 
     Raises
     ------
     InvalidValueError
-        If the product is no source of the cube.
+        If the product is no source of the cube, or its values cannot become the cube's.
     SceneError
         If the dataset lacks one of the cube's measurements, or does not say where it lies.
     """
-    source = next((s for s in cube.sources if s.product == product), None)
+    source = next((s for s in cube.sources if s.product == product["name"]), None)
     if source is None:
         label = dataset.metadata_doc.get("label") or dataset.metadata_doc.get("id")
         raise InvalidValueError(
-            f"scene {label} is of product {product}; cube {cube.name} is made of "
+            f"scene {label} is of product {product['name']}; cube {cube.name} is made of "
             f"{', '.join(cube.products)}"
         )
-    ref = scene_ref(dataset, cube, source, encodings)
+    ref = scene_ref(dataset, cube, source, source_encodings(cube, source, product))
     return GivenScene(ref, footprint(dataset.metadata_doc))
 
 

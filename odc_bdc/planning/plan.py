@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from odc_bdc.cube import CubeSpec, Encoding, Source
+from odc_bdc.cube import CubeSpec, Encoding, Source, source_encodings
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.files import Access
 from odc_bdc.indexing.spatial import find_near, union
@@ -230,7 +230,7 @@ class _Survey:
 
     def _encodings(self, source: Source) -> dict[str, Encoding]:
         product = self._dc.index.products.get_by_name_unsafe(source.product).definition
-        return Encoding.of_product(product)
+        return source_encodings(self._cube, source, product)
 
     def _by_tile_and_period(
         self,

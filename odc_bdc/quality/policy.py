@@ -142,6 +142,12 @@ class QualityPolicy:
         return (self.band, self.saturation.band) if self.saturation else (self.band,)
 
     @property
+    def is_data_mask(self) -> bool:
+        """Whether every pixel that has data is clear."""
+        told = self.clear or self.not_clear or self.saturated or self.confidence or self.saturation
+        return self.bits and not told
+
+    @property
     def margin(self) -> int:
         """Pixels that must be known around a block for its dilated classes to be right."""
         return self.dilation

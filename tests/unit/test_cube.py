@@ -361,7 +361,7 @@ OWN = {"name": "X", "dtype": "int16", "nodata": -9999}
             {"indices": [{"name": "SAVI", "dtype": "uint8"}]},
             "outputs.indices.0.dtype: 'uint8' is not one of .'int16', 'float32'. .int16 for ten",
         ),
-        (["measurements", 0], OWN | {"dtype": "float32"}, "measurements.0.dtype: 'float32' is not"),
+        (["measurements", 0], OWN | {"dtype": "float16"}, "measurements.0.dtype: 'float16' is not"),
         (["outputs"], {"indices": ["NBR"]}, "NBR takes bands nir, swir22; swir22 is not known"),
         (["outputs"], {"auxiliary": ["COUNT"]}, "outputs.auxiliary.0: 'COUNT' is not one of"),
         (["name"], "CB4_64_1M_STK_v1", "says timeline 1M, but timeline is 16D"),

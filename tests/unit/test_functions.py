@@ -352,3 +352,60 @@ def test_other_packages_add_functions(other_package):
     np.testing.assert_array_equal(doubled.red.isel(time=0), total)
     with pytest.raises(OdcBdcError, match=r"known: AVG, MED, .*SECOND, SUM, Pnn"):
         composite_function("NONE")
+
+
+def ranked_scenes(stored, scales, dtype="int16"):
+    """Give one pixel a day of red, near and shortwave infrared, as dc.load would."""
+    times = np.array([f"2019-01-{n + 1:02d}" for n in range(len(stored))], "datetime64[ns]")
+    dims = ("time", "y", "x")
+    bands = {}
+    for k, (name, (scale, offset)) in enumerate(zip(("red", "nir", "swir16"), scales, strict=True)):
+        attrs = {"nodata": -32768, "scale_factor": scale, "add_offset": offset}
+        values = np.array([row[k] for row in stored], dtype).reshape(-1, 1, 1)
+        bands[name] = (dims, values, attrs)
+    bands["Q"] = (dims, np.full((len(stored), 1, 1), 127, "uint8"))
+    return xr.Dataset(bands, coords={"time": times})
+
+
+def test_the_highest_ndvi_is_that_of_reflectances():
+    # Red .05 and .02, near infrared .30 and .20: NDVI .714 and .818; stored numbers say otherwise.
+    stored = [(1500, 4000, 3000), (1200, 3000, 2500)]
+    out = composite(
+        ranked_scenes(stored, [(0.0001, -0.1)] * 3), function="MAXNDVI", quality=QUALITY
+    )
+    assert out.PROVENANCE.item() == 2
+    plain = composite(
+        ranked_scenes(stored, [(0.0001, 0.0)] * 3), function="MAXNDVI", quality=QUALITY
+    )
+    assert plain.PROVENANCE.item() == 1
+
+
+LINES = st.sampled_from(
+    [(0.0001, 0.0), (0.0001, -0.1), (0.0002, -0.3), (2.75e-5, -0.2), (0.001, 0.05)]
+)
+
+
+@pytest.mark.parametrize("function", ["MAXNDVI", "MAXNDI"])
+@given(
+    stored=st.lists(
+        st.tuples(*[st.integers(0, 8) | st.integers(-300, 20000)] * 3), min_size=1, max_size=6
+    ),
+    scales=st.tuples(LINES, LINES, LINES),
+)
+def test_ranking_is_that_of_fractions(function, stored, scales):
+    out = composite(ranked_scenes(stored, scales), function=function, quality=QUALITY)
+
+    def index(high, low):
+        if high == 0 or low == 0 or high + low == 0:
+            return Fraction(-1)
+        return (high - low) / (high + low)
+
+    physical = [
+        [v * Fraction(str(s)) + Fraction(str(o)) for v, (s, o) in zip(row, scales, strict=True)]
+        for row in stored
+    ]
+    v = [index(nir, red) for red, nir, _ in physical]
+    w = [index(nir, swir) for _, nir, swir in physical]
+    best_v, best_w = v.index(max(v)), w.index(max(w))
+    wanted = best_v if function == "MAXNDVI" or 2 * v[best_v] > w[best_w] else best_w
+    assert out.PROVENANCE.item() == wanted + 1

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import uuid
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -777,7 +778,6 @@ def test_good_files_pass_every_check(good):
     ("change", "message"),
     [
         ({"dtype": "uint16", "nodata": 0}, "dtype uint16; product own_scenes says int16 for swir"),
-        ({"nodata": 0}, "nodata 0; product own_scenes says -9999 for swir"),
         ({"crs": "EPSG:32722"}, "wrong CRS EPSG:32722; item one says EPSG:32723"),
         ({"shape": (40, 31)}, r"shape \(40, 31\); item one says \(40, 30\)"),
         ({"transform": from_origin(500300, 8000000, 30, 30)}, "lies 10 pixels from where item one"),
@@ -789,6 +789,15 @@ def test_headers_tell_other_files(good, change, message):
     with pytest.raises(SceneError, match=message):
         convert(document, UTM, UTM_PRODUCT)
     assert convert(document, UTM, UTM_PRODUCT, verify="none")
+
+
+def test_the_nodata_value_of_a_header_is_believed_but_not_that_of_codes(good):
+    document, folder = good
+    raster(folder / "swir.tif", nodata=7208)
+    assert convert(document, UTM, UTM_PRODUCT, verify="pixels")["measurements"]["swir"]
+    codes = replace(UTM, quality="swir")
+    with pytest.raises(SceneError, match="nodata 7208; product own_scenes says -9999 for swir"):
+        convert(document, codes, UTM_PRODUCT)
 
 
 def test_a_product_of_one_crs_is_held_to_it(good):
