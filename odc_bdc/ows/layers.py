@@ -227,14 +227,21 @@ def native_grid(product: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
         If the ``load`` hints lack them, or the CRS cannot be looked up.
     """
     load = product.get("load") or {}
+    if lacking := [key for key in ("crs", "resolution") if not load.get(key)]:
+        raise InvalidValueError(
+            f"product {product['name']} has no native {' and no '.join(lacking)}, which map "
+            "services need: add `load: {crs: EPSG:..., resolution: {x: ..., y: -...}}` to its document, and "
+            "run `datacube product update`"
+        )
     try:
         crs = CRS(load["crs"])
         y, x = crs.dimensions
         return str(crs), (float(load["resolution"][x]), float(load["resolution"][y]))
     except (KeyError, TypeError, CRSError) as e:
         raise InvalidValueError(
-            f"product {product['name']}: `load` must give crs and resolution that this PROJ knows "
-            f"({type(e).__name__}: {e}); update the product"
+            f"product {product['name']}: `load` gives a crs and resolution {load['resolution']} "
+            f"that do not fit, or a crs that this PROJ does not know ({type(e).__name__}: {e}); update "
+            "the product"
         ) from e
 
 

@@ -71,7 +71,7 @@ def test_titles_and_addresses_are_those_of_the_service():
 
 def test_a_product_without_load_hints_cannot_be_a_layer():
     product = {k: v for k, v in SCENES.product.items() if k != "load"}
-    with pytest.raises(InvalidValueError, match="CB4_WFI_L4_SR_1: `load` must give crs and"):
+    with pytest.raises(InvalidValueError, match="SR_1 has no native crs and no resolution"):
         build_config((), (SceneLayer(product),))
 
 
