@@ -19,6 +19,15 @@ from odc_bdc.timeline import Period
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+WARP = "warp 2"
+"""Pixels of other grids are found and weighted as `odc_bdc.building.warping` does since 0.1."""
+FLOAT = "float 1"
+"""Scenes of floating point are scaled before they are rounded."""
+RANKING = "physical ranking 1"
+"""Observations are ranked by reflectances, not by stored numbers."""
+
+_RANKING = ("MAXNDVI", "MAXNDI")
+
 
 @dataclass(frozen=True, slots=True)
 class BandSource:
@@ -28,11 +37,14 @@ class BandSource:
     ----------
     encoding
         As the scene's product says.
+    warped
+        Whether its pixels are known not to lie on those of the cube's grid.
     """
 
     href: str
     encoding: Encoding
     band: int = 1
+    warped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,20 @@ class CompositeTask:
             )
         return geobox
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Rules that make pixels of this image, of those that came after `COMPOSITE_VERSION`.
+
+        They enter the id of an image where they apply, so that the others keep theirs.
+        """
+        bands = [band for scene in self.scenes for _, band in scene.sources]
+        applies = {
+            WARP: any(band.warped for band in bands),
+            FLOAT: any(band.encoding.dtype.startswith("float") for band in bands),
+            RANKING: self.cube.function.name in _RANKING and not _is_proportional(self.cube),
+        }
+        return tuple(rule for rule, here in applies.items() if here)
+
     @cached_property
     def id(self) -> uuid.UUID:
         """Id of the dataset, which follows from all that made it."""
@@ -112,6 +138,7 @@ class CompositeTask:
             repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
             repr(sorted({(product, name, str(encoding)) for product, name, encoding in stored})),
             *sorted(str(scene.id) for scene in self.scenes),
+            *self.rules,
         )
 
     @property
@@ -152,6 +179,12 @@ class CompositeTask:
             "shape": list(self.geobox.shape),
             "scenes": [scene.label for scene in self.scenes],
         }
+
+
+def _is_proportional(cube: CubeSpec) -> bool:
+    """Tell if a normalised difference of stored numbers is that of reflectances."""
+    compared = [cube.measurement(name) for name in cube.common.values()]
+    return len({m.scale for m in compared}) == 1 and not any(m.offset for m in compared)
 
 
 def time_and_name(scene: SceneRef) -> tuple[datetime, str, str]:
