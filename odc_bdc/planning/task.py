@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -115,13 +115,8 @@ class CompositeTask:
 
         They enter the id of an image where they apply, so that the others keep theirs.
         """
-        bands = [band for scene in self.scenes for _, band in scene.sources]
-        applies = {
-            WARP: any(band.warped for band in bands),
-            FLOAT: any(band.encoding.dtype.startswith("float") for band in bands),
-            RANKING: self.cube.function.name in _RANKING and not _is_proportional(self.cube),
-        }
-        return tuple(rule for rule, here in applies.items() if here)
+        ranked = self.cube.function.name in _RANKING and not _is_proportional(self.cube)
+        return (*source_rules(self.scenes), *((RANKING,) if ranked else ()))
 
     @cached_property
     def id(self) -> uuid.UUID:
@@ -179,6 +174,16 @@ class CompositeTask:
             "shape": list(self.geobox.shape),
             "scenes": [scene.label for scene in self.scenes],
         }
+
+
+def source_rules(scenes: Iterable[SceneRef]) -> tuple[str, ...]:
+    """Give the rules that make pixels of some scenes, of those that came later; see `rules`."""
+    bands = [band for scene in scenes for _, band in scene.sources]
+    applies = {
+        WARP: any(band.warped for band in bands),
+        FLOAT: any(band.encoding.dtype.startswith("float") for band in bands),
+    }
+    return tuple(rule for rule, here in applies.items() if here)
 
 
 def _is_proportional(cube: CubeSpec) -> bool:
