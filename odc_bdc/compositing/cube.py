@@ -68,14 +68,25 @@ def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.D
     if needs_classes(cube):
         # Widened when scenes of one pass are joined: clouds reach over seams.
         out[CLASSES] = quality_classes(ds, replace(origin.quality, dilation=0))
-    found = xr.Dataset(out, attrs={**ds.attrs, _MARK: cube.name})
+    return in_terms_of(cube, xr.Dataset(out, attrs=ds.attrs), [origin] * ds.sizes["time"])
+
+
+def in_terms_of(cube: CubeSpec, ds: xr.Dataset, sources: Sequence[Source]) -> xr.Dataset:
+    """Say of scenes which cube's terms they are in, and what must be known of each.
+
+    Parameters
+    ----------
+    ds
+        The cube's measurements, converted, and `CLASSES`, not widened yet, if the cube needs them.
+    sources
+        Of each time.
+    """
+    known = {}
     if needs_classes(cube):
-        margin = np.full(ds.sizes["time"], origin.quality.margin)
-        found = found.assign_coords({DILATION: ("time", margin)})
+        known[DILATION] = "time", np.array([s.quality.margin for s in sources], int)
     if len(cube.platforms) > 1:
-        number = np.full(ds.sizes["time"], cube.datasource(origin), dtype="uint8")
-        found = found.assign_coords(datasource=("time", number))
-    return found
+        known["datasource"] = "time", np.array([cube.datasource(s) for s in sources], "uint8")
+    return ds.assign_coords(known).assign_attrs({_MARK: cube.name})
 
 
 def composite_cube(

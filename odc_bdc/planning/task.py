@@ -149,12 +149,7 @@ class CompositeTask:
 
     @cached_property
     def _observations(self) -> tuple[tuple[SceneRef, ...], ...]:
-        satellite = {source.product: self.cube.datasource(source) for source in self.cube.sources}
-        passes: dict[tuple[date, int], list[SceneRef]] = {}
-        for scene in self.scenes:
-            key = (scene.datetime.date(), satellite[scene.product])
-            passes.setdefault(key, []).append(scene)
-        return tuple(tuple(group) for group in passes.values())
+        return tuple(passes_of(self.scenes, self.cube))
 
     @property
     def item_id(self) -> str:
@@ -174,6 +169,15 @@ class CompositeTask:
             "shape": list(self.geobox.shape),
             "scenes": [scene.label for scene in self.scenes],
         }
+
+
+def passes_of(scenes: Iterable[SceneRef], cube: CubeSpec) -> list[tuple[SceneRef, ...]]:
+    """Group scenes, sorted by time, by day (UTC) and satellite."""
+    satellite = {source.product: cube.datasource(source) for source in cube.sources}
+    passes: dict[tuple[date, int], list[SceneRef]] = {}
+    for scene in scenes:
+        passes.setdefault((scene.datetime.date(), satellite[scene.product]), []).append(scene)
+    return [tuple(group) for group in passes.values()]
 
 
 def source_rules(scenes: Iterable[SceneRef]) -> tuple[str, ...]:

@@ -65,12 +65,11 @@ def joined_by_hand(scenes, cube):
         chosen = None
         for scene in scenes:
             told = scene["CMASK"][at] != NODATA
-            if (told and all(scene[name][at] != nodata[name] for name in names)) or (
-                told and chosen is None
-            ):
+            seen = told and all(scene[name][at] != nodata[name] for name in names)
+            if seen or (told and chosen is None):
                 chosen = scene
-        for name in out:
-            out[name][at] = nodata[name] if chosen is None else chosen[name][at]
+        for name, array in out.items():
+            array[at] = nodata[name] if chosen is None else chosen[name][at]
     return out
 
 
