@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from odc_bdc.cube import CubeSpec, find_cube
     from odc_bdc.errors import OdcBdcError
     from odc_bdc.grid import bdc_grid, find_grid
+    from odc_bdc.live.loaded import load_scenes
     from odc_bdc.live.opened import open_cube
     from odc_bdc.quality import QualityPolicy
     from odc_bdc.timeline import Period, Timeline
@@ -33,6 +34,7 @@ __all__ = [
     "find_cube",
     "find_grid",
     "harmonise",
+    "load_scenes",
     "open_cube",
 ]
 
@@ -48,6 +50,7 @@ _HOMES = {
     "find_cube": "cube",
     "find_grid": "grid",
     "harmonise": "compositing",
+    "load_scenes": "live.loaded",
     "open_cube": "live.opened",
 }
 

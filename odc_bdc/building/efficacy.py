@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from odc_bdc.files import Versions, plain_href, scene_files
 from odc_bdc.indexing.whole_file import whole_file
+from odc_bdc.planning.task import source_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,8 @@ CELL = 512
 """Side of the parts of a tile of which it is known by themselves whether bands have gaps."""
 
 _VERSION = 2
+_JOIN = "join 2"
+"""Where none of several scenes is seen, the first whose quality has data tells the quality."""
 _LARGEST = 8192
 """Bytes of the gaps of a cell that are worth keeping; bands that differ everywhere take more."""
 
@@ -271,6 +274,8 @@ def observation_key(
         "bands": [[m.name, str(m.encoding), m.resampling] for m in cube.measurements],
         "grid": [tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs)],
     }
+    if rules := [*source_rules(group), *([_JOIN] if len(group) > 1 else [])]:
+        doc["rules"] = rules
     return json.dumps(doc, sort_keys=True)
 
 

@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from odc_bdc.compositing import (
+    CLASSES,
     CompositeBlock,
     classify_block,
+    clear_unseen,
     convert_encoding,
+    has_data,
+    join_scenes,
     load_mask,
     needs_classes,
-    observe_block,
     recode_quality,
 )
 from odc_bdc.errors import ReplacedFileError, SceneError, UnreadableSceneError
@@ -68,6 +71,8 @@ class Look:
         Whether there is a pixel that is not NODATA.
     bands
         Arrays (y, x) by name, if joining the scenes took them; else empty.
+    joined
+        Whether it is of several scenes, of which maybe only one has data here.
     """
 
     scenes: tuple[SceneRef, ...]
@@ -78,6 +83,7 @@ class Look:
     n_clear: int
     any_seen: bool
     bands: Bands = field(default_factory=dict)
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,6 @@ class ObservationReader:
     def __init__(self, cube: CubeSpec, geobox: GeoBox, reader: SourceReader) -> None:
         self._cube, self._reader = cube, reader
         self._shape: tuple[int, ...] = tuple(geobox.shape)
-        self._how = how_to_composite(cube)
         self._quality = cube.quality_measurement
         self._sources = {source.product: source for source in cube.sources}
         self._margin = max(source.quality.margin for source in cube.sources)
@@ -132,6 +137,7 @@ class ObservationReader:
             int(np.count_nonzero(codes == CLEAR)),
             bool((codes != NODATA).any()),
             {name: band[inner] for name, band in bands.items()},
+            len(group) > 1,
         )
 
     def decode(self, look: Look, out: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -147,22 +153,22 @@ class ObservationReader:
             found = self._band(look.scenes[0], name, look.window, array) if held is None else held
             if found is not array:
                 array[:] = found
+        if look.joined:
+            clear_unseen(dict(out), look.codes, self._cube)
 
     def has_data(self, look: Look, bands: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        """Tell where an observation has data in its quality and in every band; bool (y, x)."""
-        return self._has_data(look.quality, look.classes, bands)
+        """Tell where an observation has data in every band; bool (y, x)."""
+        return has_data({**bands, **self._told(look.quality, look.classes)}, self._cube)
 
-    def _has_data(
-        self,
-        quality: npt.NDArray[Any],
-        classes: npt.NDArray[np.uint8] | None,
-        bands: Mapping[str, npt.NDArray[Any]],
-    ) -> npt.NDArray[np.bool_]:
-        stacks = {name: band[np.newaxis] for name, band in bands.items()}
-        known = None if classes is None else classes[np.newaxis]
-        seen = observe_block(stacks, quality[np.newaxis], self._how, classes=known)
-        first: npt.NDArray[np.bool_] = seen.has_data[0]
-        return first
+    def scene(self, scene: SceneRef, window: Window) -> Bands:
+        """Give all bands of a scene in the cube's terms, as `join_scenes` takes them.
+
+        Raises
+        ------
+        UnreadableSceneError
+            If a file cannot be read.
+        """
+        return self._with_bands(self._part(scene, window), window)
 
     def _codes(self, part: _Part) -> npt.NDArray[np.uint8]:
         if part.classes is not None:
@@ -170,19 +176,19 @@ class ObservationReader:
         return classify_block(part.quality, self._cube.quality)
 
     def _joined(self, parts: Sequence[_Part], window: Window) -> tuple[_Part, Bands]:
-        """Join scenes: later ones overwrite earlier ones where they have data in all bands."""
-        names = [m.name for m in self._cube.bands]
-        first, *others = parts
-        bands = {name: self._band(first.scene, name, window) for name in names}
-        for part in others:
-            more = {name: self._band(part.scene, name, window) for name in names}
-            has_data = self._has_data(part.quality, part.classes, more)
-            np.copyto(first.quality, part.quality, where=has_data)
-            if first.classes is not None and part.classes is not None:
-                np.copyto(first.classes, part.classes, where=has_data)
-            for name in names:
-                np.copyto(bands[name], more[name], where=has_data)
-        return first, bands
+        """Join scenes: later ones overwrite earlier ones where they are seen."""
+        bands = join_scenes((self._with_bands(part, window) for part in parts), self._cube)
+        quality, classes = bands.pop(self._quality.name), bands.pop(CLASSES, None)
+        return _Part(parts[0].scene, quality, classes), bands
+
+    def _with_bands(self, part: _Part, window: Window) -> Bands:
+        bands = {m.name: self._band(part.scene, m.name, window) for m in self._cube.bands}
+        return bands | self._told(part.quality, part.classes)
+
+    def _told(self, quality: npt.NDArray[Any], classes: npt.NDArray[np.uint8] | None) -> Bands:
+        """Give what the quality tells, by name."""
+        told = {self._quality.name: quality}
+        return told if classes is None else told | {CLASSES: classes}
 
     def _part(self, scene: SceneRef, window: Window) -> _Part:
         """Read the quality of a scene, each of its bands once."""

@@ -10,10 +10,12 @@ from odc_bdc.compositing.block import (
     composite_block,
     observe_block,
 )
+from odc_bdc.compositing.checking import CLASSES
 from odc_bdc.compositing.cube import (
     composite_cube,
     describe_band,
     harmonise,
+    in_terms_of,
     index_pixels,
     load_mask,
     needs_classes,
@@ -21,16 +23,19 @@ from odc_bdc.compositing.cube import (
 )
 from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
+from odc_bdc.compositing.joining import clear_unseen, has_data, join_scenes
 from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 
 COMPOSITE_VERSION = "2"
 """Raised whenever a change alters pixels: it enters the ids of built datasets."""
 
 __all__ = [
+    "CLASSES",
     "COMPOSITE_VERSION",
     "CompositeBlock",
     "Composited",
     "classify_block",
+    "clear_unseen",
     "composite",
     "composite_block",
     "composite_cube",
@@ -39,7 +44,10 @@ __all__ = [
     "describe_band",
     "efficacy",
     "harmonise",
+    "has_data",
+    "in_terms_of",
     "index_pixels",
+    "join_scenes",
     "load_mask",
     "needs_classes",
     "observe_block",

@@ -13,8 +13,9 @@ import xarray as xr
 
 from odc_bdc.compositing.block import Mask
 from odc_bdc.compositing.checking import CLASSES
-from odc_bdc.compositing.dataset import composite, quality_classes
+from odc_bdc.compositing.dataset import composite, quality_classes, widened
 from odc_bdc.compositing.encoding import convert_encoding
+from odc_bdc.compositing.joining import DILATION, join_passes
 from odc_bdc.cube import CubeSpec, Encoding, IndexBand, Measurement, Source, conversion_fault
 from odc_bdc.errors import InvalidValueError, OdcBdcError, UnknownNameError
 from odc_bdc.grid import georeference
@@ -65,26 +66,50 @@ def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.D
             )
         out[m.name] = _converted(ds[name], m, cube, origin)
     if needs_classes(cube):
-        out[CLASSES] = quality_classes(ds, origin.quality)
-    found = xr.Dataset(out, attrs={**ds.attrs, _MARK: cube.name})
+        # Widened when scenes of one pass are joined: clouds reach over seams.
+        out[CLASSES] = quality_classes(ds, replace(origin.quality, dilation=0))
+    return in_terms_of(cube, xr.Dataset(out, attrs=ds.attrs), [origin] * ds.sizes["time"])
+
+
+def in_terms_of(cube: CubeSpec, ds: xr.Dataset, sources: Sequence[Source]) -> xr.Dataset:
+    """Say of scenes which cube's terms they are in, and what must be known of each.
+
+    Parameters
+    ----------
+    ds
+        The cube's measurements, converted, and `CLASSES`, not widened yet, if the cube needs them.
+    sources
+        Of each time.
+    """
+    known = {}
+    if needs_classes(cube):
+        known[DILATION] = "time", np.array([s.quality.margin for s in sources], int)
     if len(cube.platforms) > 1:
-        number = np.full(ds.sizes["time"], cube.datasource(origin), dtype="uint8")
-        found = found.assign_coords(datasource=("time", number))
-    return found
+        known["datasource"] = "time", np.array([cube.datasource(s) for s in sources], "uint8")
+    return ds.assign_coords(known).assign_attrs({_MARK: cube.name})
 
 
 def composite_cube(
-    ds: xr.Dataset, cube: CubeSpec, *, order: Sequence[int] | None = None, threads: int = 1
+    ds: xr.Dataset,
+    cube: CubeSpec,
+    *,
+    join: bool = True,
+    order: Sequence[int] | None = None,
+    threads: int = 1,
 ) -> xr.Dataset:
     """Composite scenes as a cube's definition says: the pixels that a built cube has.
 
     Parameters
     ----------
     ds
-        Scenes from `harmonise`; those of several sources joined along time. Those of a cube's only
-        source may come as `dc.load` gives them.
+        Scenes from `odc_bdc.load_scenes`, or from `harmonise`; those of several sources put
+        together along time. Those of a cube's only source may come as `dc.load` gives them.
+    join
+        Whether the scenes of one day (UTC) and satellite are one observation, as when a cube is
+        built: in order of time, then as they are given, each overwrites the earlier ones wherever
+        it is seen (data in all bands, quality not nodata). Without it each is one of its own.
     order, threads
-        As of `odc_bdc.composite`.
+        As of `odc_bdc.composite`; `order` is of the observations, after they are joined.
 
     Returns
     -------
@@ -97,10 +122,6 @@ def composite_cube(
     ------
     InvalidValueError
         If `ds` is not as described.
-
-    Notes
-    -----
-    Scenes of one day are not joined first, as they are when a cube is built.
     """
     if ds.attrs.get(_MARK) != cube.name:
         if len(cube.sources) > 1:
@@ -110,7 +131,7 @@ def composite_cube(
             )
         ds = harmonise(ds, cube)
     image = composite(
-        ds,
+        _widened(join_passes(ds, cube) if join else ds),
         function=cube.function.to_dict(),
         quality=cube.quality,
         timeline=cube.timeline,
@@ -124,6 +145,21 @@ def composite_cube(
         image[band.measurement.name] = _index(image, cube, band)
     del image.attrs[_MARK]
     return image[[m.name for m in cube.outputs]]
+
+
+def _widened(ds: xr.Dataset) -> xr.Dataset:
+    """Widen what is not clear, where the classes of observations are known, as far as is still due.
+
+    The sources of a cube may say different distances.
+    """
+    if DILATION not in ds.coords:
+        return ds
+    due = ds.coords[DILATION].values.tolist()
+    ds = ds.drop_vars(DILATION)
+    if len(set(due)) == 1:
+        return ds.assign({CLASSES: widened(ds[CLASSES], due[0])})
+    parts = [widened(ds[CLASSES].isel(time=[at]), radius) for at, radius in enumerate(due)]
+    return ds.assign({CLASSES: xr.concat(parts, "time")})
 
 
 def recode_quality(

@@ -189,10 +189,13 @@ def quality_classes(ds: xr.Dataset, policy: QualityPolicy) -> xr.DataArray:
     classes: xr.DataArray = xr.apply_ufunc(
         policy.classify, ds[policy.band], *extra, dask="parallelized", output_dtypes=[np.uint8]
     )
-    if policy.margin:
-        classes = classes.copy(data=_dilated(classes.data, policy.margin))
     classes.attrs = {}
-    return classes
+    return widened(classes, policy.margin)
+
+
+def widened(classes: xr.DataArray, radius: int) -> xr.DataArray:
+    """Widen what is not clear (`odc_bdc.quality.dilate`) in each time of an eager or lazy array."""
+    return classes.copy(data=_dilated(classes.data, radius)) if radius else classes
 
 
 def _dilated(classes: Any, radius: int) -> Any:

@@ -26,6 +26,9 @@ FINGERPRINT = "odc_bdc:fingerprint"
 TEXT_FINGERPRINT = "odc_bdc:text_fingerprint"
 """Property of a dataset: the same of the text that its item was parsed from."""
 
+LIVE_IDS = "2-"
+"""How fingerprints of live images begin whose ids do not depend on where they were declared."""
+
 PLANNED = "odc_bdc:task"
 """Property of an image whose id is not that of its task: id of the task as planned."""
 
@@ -158,6 +161,11 @@ class KnownImage:
     live: bool = False
     fingerprint: str | None = None
     path: str | None = None
+
+    @property
+    def has_old_id(self) -> bool:
+        """Whether it is a live image whose id is that of an earlier release."""
+        return self.live and not (self.fingerprint or "").startswith(LIVE_IDS)
 
 
 def known_images(dc: Datacube, cube: str) -> list[KnownImage]:

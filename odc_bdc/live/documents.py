@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from odc_bdc.building.documents import task_properties
-from odc_bdc.building.efficacy import FOLDER
 from odc_bdc.building.storage import Storage
 from odc_bdc.building.store import ImageStore
 from odc_bdc.building.work import remarks
@@ -21,7 +20,7 @@ from odc_bdc.files import Access, Versions, scene_files
 from odc_bdc.formats import LIVE_FORMAT
 from odc_bdc.indexing import RasterFile, dataset_document
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX, document_text
-from odc_bdc.indexing.known import FINGERPRINT, PLANNED
+from odc_bdc.indexing.known import FINGERPRINT, LIVE_IDS, PLANNED
 from odc_bdc.live.knowledge import LIVE_PATH
 from odc_bdc.live.recipe import (
     RECIPE_SUFFIX,
@@ -68,9 +67,12 @@ class LiveTerms:
         return self.storage.uri("").rstrip("/")
 
     def fingerprint(self, task: CompositeTask) -> str:
-        """Give a checksum of all that a live image follows from, but the counts of clear pixels."""
-        # The word tells them from those of releases whose datasets did not tell the digest.
-        return self._checksum(self._document(task), "digest\n")
+        """Give a checksum of all that a recipe follows from, but the counts of clear pixels.
+
+        Where it lies and where its scenes do are among that.
+        """
+        text = f"{self.place}\n{recipe_text(self._document(task))}"
+        return LIVE_IDS + hashlib.sha256(text.encode()).hexdigest()
 
     def recipe(
         self, task: CompositeTask, n_clear: Sequence[int | None] | None, stamp: str | None
@@ -84,26 +86,24 @@ class LiveTerms:
                 document["stamp"] = stamp
         return recipe_text(document)
 
-    def identity(self, task: CompositeTask) -> str:
-        """Give what the ids of live images follow from, apart from counts and their stamp.
+    def id(
+        self, task: CompositeTask, n_clear: Sequence[int | None] | None, *, counted: bool
+    ) -> uuid.UUID:
+        """Give the id of a live image, which says what it shows.
 
-        It is the checksum of the recipe as it was when it named rules of access and the folder of
-        what is known, so that ids are those of then.
+        It does not depend on where recipes and scenes lie, nor on when files were written: in two
+        homes with the same scenes it is the same.
+
+        Parameters
+        ----------
+        counted
+            Whether the clear pixels were counted, and not guessed.
         """
-        document = self._document(task)
-        cube = document.pop("cube")
-        if task.access:
-            document["access"] = task.access.to_dict()
-        if self.store.is_local:
-            document["knowledge"] = "../" * (LIVE_PATH.count("/") + 1) + FOLDER
-        return self._checksum({**document, "cube": cube})
+        counts = orjson.dumps([counted, n_clear]).decode()
+        return dataset_id("live", str(task.id), self.unreadable, counts)
 
     def _document(self, task: CompositeTask) -> dict[str, Any]:
         return recipe_document(task, unreadable=self.unreadable)
-
-    def _checksum(self, document: Mapping[str, Any], more: str = "") -> str:
-        text = f"{self.place}\n{more}{recipe_text(document)}"
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, task: CompositeTask, live_id: uuid.UUID) -> str:
         """Give where the files of a live image belong, relative to the root."""
@@ -137,8 +137,7 @@ class LiveDocuments:
     Attributes
     ----------
     id
-        Of its dataset. It follows from the task, from where and how it is declared, and from the
-        counts of clear pixels: what a recipe says never changes.
+        Of its dataset, from `LiveTerms.id`.
     folder
         Where its files belong, relative to the root.
     recipe_name, document_name
@@ -183,8 +182,7 @@ def live_documents(
         If the cube was changed so that it has no YAML form.
     """
     recipe = terms.recipe(task, n_clear, stamp)
-    counts = orjson.dumps(n_clear).decode()
-    live_id = dataset_id("live", str(task.id), _with(stamp, terms.identity(task)), counts)
+    live_id = terms.id(task, n_clear, counted=stamp is not None)
     recipe_path, document_path = terms.files(task, live_id)
     geobox, cube = task.geobox, task.cube
     shape, transform = tuple(geobox.shape), tuple(geobox.affine)[:6]

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask
 import dask.array as da
-import dateutil.parser
 import numpy as np
 import numpy.typing as npt
-import shapely
-import shapely.geometry
 import xarray as xr
-from odc.geo.geobox import GeoBox
-from odc.geo.geom import Geometry
 from odc.geo.xr import xr_coords
 
 from odc_bdc.building.reading import corner_in
@@ -37,21 +30,21 @@ from odc_bdc.indexing import (
 )
 from odc_bdc.indexing.conversion import stored_document
 from odc_bdc.live.image import LiveImage
-from odc_bdc.live.recipe import parse_recipe, recipe_document, recipe_text
+from odc_bdc.live.recipe import Unreadable, parse_recipe, recipe_document, recipe_text
+from odc_bdc.live.region import Area, Region, around, days_of
 from odc_bdc.planning import GivenScene, given_scene, plan_scenes
 from odc_bdc.product import product_document
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
+    from datetime import date
+
+    from odc.geo.geobox import GeoBox
 
     from odc_bdc.cog import Window
     from odc_bdc.cube import Measurement
     from odc_bdc.planning import CompositeTask
     from odc_bdc.timeline import Period
-
-Area: TypeAlias = Sequence[float] | Geometry | shapely.Geometry | Mapping[str, Any]
-"""A bbox (west, south, east, north in degrees), a geometry of `odc.geo`, one of shapely or GeoJSON
-(in longitude and latitude)."""
 
 CHUNK = 1024
 """Rows and columns of chunks, unless others are asked for."""
@@ -128,12 +121,12 @@ def open_cube(
     >>> open_cube("CB4_64_1M_STK_v1", found.items(), tile="007004")  # doctest: +SKIP
     """
     spec = find_cube(cube) if isinstance(cube, str) else cube
-    outputs = _outputs(spec, measurements)
+    outputs = outputs_named(spec, measurements)
     rules = access if isinstance(access, Access) else Access.from_dict(access or {})
     given = _given(spec, scenes, recipes, verify)
-    region = _Region.of(spec, bbox=bbox, geometry=geometry, geobox=geobox, tile=tile)
+    region = Region.of(spec, bbox=bbox, geometry=geometry, geobox=geobox, tile=tile)
     tasks = plan_scenes(
-        spec, given, tiles=region.tiles, time=_days(time) if time is not None else None,
+        spec, given, tiles=region.tiles, time=days_of(time) if time is not None else None,
         access=rules,
     )  # fmt: skip
     if not tasks:
@@ -141,9 +134,49 @@ def open_cube(
             f"none of the {len(given)} scenes lies in the area and time asked for of cube "
             f"{spec.name}"
         )
-    whole = region.geobox or _around(task.geobox for task in tasks)
-    images = [_Placed.of(task, whole) for task in tasks]
-    return _dataset(spec, outputs, whole, [i for i in images if i], chunks or {})
+    whole = region.geobox or around(task.geobox for task in tasks)
+    return open_tasks(tasks, whole, cube=spec, outputs=outputs, chunks=chunks)
+
+
+def open_tasks(
+    tasks: Sequence[CompositeTask],
+    whole: GeoBox,
+    *,
+    cube: CubeSpec,
+    outputs: Sequence[Measurement],
+    chunks: Mapping[str, int] | None = None,
+    periods: Sequence[Period] | None = None,
+    unreadable: Unreadable = "fail",
+) -> xr.Dataset:
+    """Open images of a cube on some of its pixels; nothing is read yet.
+
+    Parameters
+    ----------
+    tasks
+        All of `cube`; of tiles of which no pixel is asked for as well.
+    whole
+        Pixels that lie on the cube's.
+    outputs, chunks
+        Of the cube, and as of `open_cube`.
+    periods
+        By default those of the tasks.
+    unreadable
+        Whether scenes that cannot be read fail an image or are left out.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `open_cube`.
+
+    Raises
+    ------
+    InvalidValueError
+        If `chunks` is not as described.
+    """
+    images = [_Placed.of(task, whole, unreadable) for task in tasks]
+    wanted = sorted({t.period for t in tasks} if periods is None else set(periods))
+    placed = [image for image in images if image]
+    return _dataset(cube, outputs, whole, placed, periods=wanted, chunks=chunks or {})
 
 
 class _Document(NamedTuple):
@@ -221,7 +254,14 @@ def _product(name: str) -> dict[str, Any]:
     return product_document(name)
 
 
-def _outputs(cube: CubeSpec, names: Sequence[str] | None) -> list[Measurement]:
+def outputs_named(cube: CubeSpec, names: Sequence[str] | None) -> list[Measurement]:
+    """Give outputs of a cube by their names or aliases; all, if none is named.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such output; the message lists them.
+    """
     if names is None:
         return list(cube.outputs)
     by_name = {alias: m for m in cube.outputs for alias in m.aliases}
@@ -234,120 +274,6 @@ def _outputs(cube: CubeSpec, names: Sequence[str] | None) -> list[Measurement]:
                 f"{known}"
             )
     return [by_name[name] for name in ([names] if isinstance(names, str) else names)]
-
-
-def _days(time: str | Sequence[str | date]) -> tuple[date, date]:
-    """Give the first and last day of a time."""
-    ends = time.split("/") if isinstance(time, str) else list(time)
-    if len(ends) not in {1, 2}:
-        raise InvalidValueError(f"time {time!r} is not one moment, or start and end")
-    first, last = _day(ends[0], last=False), _day(ends[-1], last=True)
-    if last < first:
-        raise InvalidValueError(f"time {time!r} ends before it starts")
-    return first, last
-
-
-def _day(moment: str | date, *, last: bool) -> date:
-    if isinstance(moment, date):
-        return date(moment.year, moment.month, moment.day)
-    try:
-        # What a text does not tell of a date is its end, for the end.
-        start = dateutil.parser.isoparse(str(moment)).date()
-        return dateutil.parser.parse(str(moment), default=_END).date() if last else start
-    except (ValueError, OverflowError) as e:
-        raise InvalidValueError(
-            f"time {moment!r} cannot be read: give 2020, 2020-07 or 2020-07-11"
-        ) from e
-
-
-_END = dateutil.parser.isoparse("2020-12-31")
-
-
-@dataclass(frozen=True)
-class _Region:
-    """What is asked for: tiles, and the pixels, where these are not all of the tiles'."""
-
-    tiles: list[str] | None
-    geobox: GeoBox | None
-
-    @classmethod
-    def of(cls, cube: CubeSpec, **given: Any) -> _Region:
-        asked = {name: value for name, value in given.items() if value is not None}
-        if len(asked) > 1:
-            raise InvalidValueError(f"give one of {', '.join(asked)}")
-        if not asked:
-            return cls(None, None)
-        if "tile" in asked:
-            tiles = [asked["tile"]] if isinstance(asked["tile"], str) else list(asked["tile"])
-            return cls(tiles, None)
-        if "geobox" in asked:
-            return cls._of_geobox(cube, asked["geobox"])
-        return cls._of_area(cube, _geometry(**asked))
-
-    @classmethod
-    def _of_geobox(cls, cube: CubeSpec, geobox: GeoBox) -> _Region:
-        tiles = _tiles(cube, geobox.extent)
-        first = cube.geobox(tiles[0])
-        if first is None or corner_in(first, geobox) is None:
-            raise InvalidValueError(
-                f"the geobox does not lie on the pixels of cube {cube.name} "
-                f"({cube.resolution:g} m, {cube.grid.name}); open the cube and reproject it"
-            )
-        return cls(tiles, geobox)
-
-    @classmethod
-    def _of_area(cls, cube: CubeSpec, area: Geometry) -> _Region:
-        tiles = _tiles(cube, area)
-        boxes = [box for box in map(cube.geobox, tiles) if box is not None]
-        whole = _around(boxes)
-        inner = area.to_crs(cube.grid.odc_crs, resolution=cube.resolution * 64)
-        (x0, y0), (x1, y1) = (
-            ~whole.affine * corner
-            for corner in (
-                (inner.boundingbox.left, inner.boundingbox.top),
-                (inner.boundingbox.right, inner.boundingbox.bottom),
-            )
-        )
-        rows = max(0, math.floor(y0)), min(whole.shape.y, math.ceil(y1))
-        columns = max(0, math.floor(x0)), min(whole.shape.x, math.ceil(x1))
-        return cls(tiles, whole[slice(*rows), slice(*columns)])
-
-
-def _geometry(bbox: Sequence[float] | None = None, geometry: Area | None = None) -> Geometry:
-    try:
-        if bbox is not None:
-            west, south, east, north = (float(v) for v in bbox)
-            if west >= east or south >= north:
-                raise InvalidValueError(f"bbox {list(bbox)}: is west, south, east, north")
-            return Geometry(shapely.box(west, south, east, north), "EPSG:4326")
-        if isinstance(geometry, Geometry):
-            return geometry
-        if isinstance(geometry, Mapping):
-            return Geometry(shapely.geometry.shape(dict(geometry)), "EPSG:4326")
-        return Geometry(geometry, "EPSG:4326")
-    except (TypeError, ValueError, KeyError, AttributeError, shapely.errors.ShapelyError) as e:
-        if isinstance(e, InvalidValueError):
-            raise
-        raise InvalidValueError(f"the area cannot be read: {e}") from e
-
-
-def _tiles(cube: CubeSpec, area: Geometry) -> list[str]:
-    tiles = [t for t in cube.grid.tile_ids(area) if cube.geobox(t) is not None]
-    if not tiles:
-        raise InvalidValueError(f"the area lies outside of cube {cube.name}")
-    return tiles
-
-
-def _around(boxes: Iterable[GeoBox]) -> GeoBox:
-    """Give the pixels that hold those of several geoboxes of one grid."""
-    unique = list(dict.fromkeys(boxes))
-    first = unique[0]
-    places = [corner_in(first, box) for box in unique]
-    rows = [(p[0], p[0] + b.shape.y) for p, b in zip(places, unique, strict=True) if p]
-    columns = [(p[1], p[1] + b.shape.x) for p, b in zip(places, unique, strict=True) if p]
-    top, left = min(r[0] for r in rows), min(c[0] for c in columns)
-    shape = max(r[1] for r in rows) - top, max(c[1] for c in columns) - left
-    return GeoBox(shape, first.affine * first.affine.translation(left, top), first.crs)
 
 
 @dataclass(frozen=True)
@@ -369,7 +295,7 @@ class _Placed:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, task: CompositeTask, whole: GeoBox) -> _Placed | None:
+    def of(cls, task: CompositeTask, whole: GeoBox, unreadable: Unreadable) -> _Placed | None:
         """Place an image; None if it lies outside."""
         place = corner_in(whole, task.geobox)
         rows, columns = task.geobox.shape
@@ -378,7 +304,7 @@ class _Placed:
         row, column = place
         if row >= whole.shape.y or column >= whole.shape.x or -row >= rows or -column >= columns:
             return None
-        source = _Source(recipe_text(recipe_document(task)), task.access)
+        source = _Source(recipe_text(recipe_document(task, unreadable=unreadable)), task.access)
         return cls(task.period, source, row, column, (rows, columns))
 
     def shared(self, window: Window) -> tuple[Window, Window] | None:
@@ -392,24 +318,13 @@ def _dataset(
     outputs: Sequence[Measurement],
     whole: GeoBox,
     images: Sequence[_Placed],
+    *,
+    periods: Sequence[Period],
     chunks: Mapping[str, int],
 ) -> xr.Dataset:
-    for name in chunks:
-        if name not in ("y", "x", "time"):
-            raise InvalidValueError(f"chunks: there is no dimension {name!r}; it has time, y and x")
-    periods = sorted({image.period for image in images}, key=lambda p: p.start)
+    rows, columns = chunks_of(whole, chunks)
     by_period = {p: [i for i in images if i.period == p] for p in periods}
     sources = {i.source: dask.delayed(i.source, pure=True, traverse=False) for i in images}
-    sides = [
-        size if (side := chunks.get(name, CHUNK)) == -1 else side
-        for name, size in zip("yx", whole.shape, strict=True)
-    ]
-    if min(sides) < 1:
-        raise InvalidValueError(f"chunks {dict(chunks)}: sizes are 1 or more, or -1")
-    rows, columns = (
-        [slice(at, min(at + side, size)) for at in range(0, size, side)]
-        for side, size in zip(sides, whole.shape, strict=True)
-    )
     coords = xr_coords(whole)
     coords["time"] = ("time", np.array([p.start for p in periods], "datetime64[ns]"))
     given: dict[Hashable, Any] = {"crs": str(whole.crs), "grid_mapping": "spatial_ref"}
@@ -419,11 +334,40 @@ def _dataset(
             [[_chunk(m, (r, c), by_period[p], sources) for c in columns] for r in rows]
             for p in periods
         ]
-        band = xr.DataArray(da.block(blocks), dims=("time", "y", "x"))
+        band = xr.DataArray(da.block(blocks), dims=("time", *whole.dimensions))
         found[m.name] = describe_band(band, m, given)
     out = xr.Dataset(found, coords=coords)
     out.attrs = {**given, "cube": cube.name}
     return out
+
+
+def chunks_of(whole: GeoBox, chunks: Mapping[str, int]) -> tuple[list[slice], list[slice]]:
+    """Give the rows and the columns of chunks.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no such dimension, or a size is none.
+    """
+    dims = whole.dimensions
+    known = dict(zip(("y", "x"), dims, strict=True)) | {name: name for name in ("time", *dims)}
+    for name in chunks:
+        if name not in known:
+            raise InvalidValueError(
+                f"chunks: there is no dimension {name!r}; it has time, {' and '.join(dims)}"
+            )
+    given = {known[name]: size for name, size in chunks.items()}
+    sides = [
+        size if (side := given.get(name, CHUNK)) == -1 else side
+        for name, size in zip(dims, whole.shape, strict=True)
+    ]
+    if min(sides) < 1:
+        raise InvalidValueError(f"chunks {dict(chunks)}: sizes are 1 or more, or -1")
+    rows, columns = (
+        [slice(at, min(at + side, size)) for at in range(0, size, side)]
+        for side, size in zip(sides, whole.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _chunk(

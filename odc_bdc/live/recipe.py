@@ -52,8 +52,8 @@ __all__ = [
 AGAIN = "`odc-bdc cube declare` writes it anew"
 """What to do with a recipe that is not as its dataset says."""
 
-RECIPE_VERSION = 1
-"""The version that is written; those up to it can be read."""
+RECIPE_VERSION = 2
+"""The newest version; those up to it can be read. Version 2 tells which bands are warped."""
 
 Unreadable: TypeAlias = Literal["fail", "skip"]
 """What a scene that cannot be read does to the image: there is none, or one of the others."""
@@ -126,7 +126,7 @@ def recipe_document(
         )
     geobox = task.geobox
     return {
-        "recipe_version": RECIPE_VERSION,
+        "recipe_version": _version(task),
         "about": _ABOUT,
         "id": str(task.id),
         "item": task.item_id,
@@ -149,6 +149,12 @@ def recipe_document(
         **({} if stamp is None else {"stamp": stamp}),
         "cube": _cube_document(task.cube),
     }
+
+
+def _version(task: CompositeTask) -> int:
+    """Give the version of a recipe: the oldest that can say all, so that texts stay the same."""
+    warped = any(band.warped for scene in task.scenes for _, band in scene.sources)
+    return RECIPE_VERSION if warped else 1
 
 
 def quality_files(task: CompositeTask) -> list[str]:
@@ -364,7 +370,8 @@ def _scene_document(scene: SceneRef) -> dict[str, Any]:
 
 
 def _band_document(source: BandSource) -> dict[str, Any]:
-    return {"href": source.href, **_stored(source.encoding, source.band)}
+    doc = {"href": source.href, **_stored(source.encoding, source.band)}
+    return doc | {"warped": True} if source.warped else doc
 
 
 @lru_cache(maxsize=256)  # those of a product's scenes are alike
@@ -400,4 +407,4 @@ def _scene(doc: Mapping[str, Any]) -> SceneRef:
 def _band(doc: Mapping[str, Any]) -> BandSource:
     nodata: Any = math.nan if doc.get("nodata") == "NaN" else doc.get("nodata")
     encoding = Encoding(doc["dtype"], nodata, doc.get("scale"), doc.get("offset"))
-    return BandSource(doc["href"], encoding, doc.get("band", 1))
+    return BandSource(doc["href"], encoding, doc.get("band", 1), doc.get("warped", False))

@@ -230,8 +230,8 @@ def native_grid(product: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
     if lacking := [key for key in ("crs", "resolution") if not load.get(key)]:
         raise InvalidValueError(
             f"product {product['name']} has no native {' and no '.join(lacking)}, which map "
-            "services need: add `load: {crs: EPSG:..., resolution: {x: ..., y: -...}}` to its document, and "
-            "run `datacube product update`"
+            "services need: add `load: {crs: EPSG:..., resolution: {x: ..., y: -...}}` to its "
+            "document, and run `datacube product update`"
         )
     try:
         crs = CRS(load["crs"])
@@ -240,8 +240,8 @@ def native_grid(product: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
     except (KeyError, TypeError, CRSError) as e:
         raise InvalidValueError(
             f"product {product['name']}: `load` gives a crs and resolution {load['resolution']} "
-            f"that do not fit, or a crs that this PROJ does not know ({type(e).__name__}: {e}); update "
-            "the product"
+            f"that do not fit, or a crs that this PROJ does not know ({type(e).__name__}: {e}); "
+            "update the product"
         ) from e
 
 

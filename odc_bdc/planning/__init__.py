@@ -16,12 +16,13 @@ from odc_bdc.planning.overviews import (
 from odc_bdc.planning.plan import (
     EmptyPeriod,
     Plan,
+    find_scenes,
     missing_sources,
     plan_cube,
     survey_cube,
     whole_periods,
 )
-from odc_bdc.planning.scenes import scene_ref
+from odc_bdc.planning.scenes import begin, scene_ref
 from odc_bdc.planning.status import (
     PeriodStatus,
     State,
@@ -30,7 +31,7 @@ from odc_bdc.planning.status import (
     status_of,
     task_status,
 )
-from odc_bdc.planning.task import BandSource, CompositeTask, SceneRef
+from odc_bdc.planning.task import BandSource, CompositeTask, SceneRef, passes_of, time_and_name
 
 __all__ = [
     "BandSource",
@@ -43,14 +44,17 @@ __all__ = [
     "Plan",
     "SceneRef",
     "State",
+    "begin",
     "built_images",
     "cube_status",
     "expected_clear",
+    "find_scenes",
     "given_scene",
     "missing_sources",
     "overview_factor",
     "overview_name",
     "overview_product",
+    "passes_of",
     "plan_cube",
     "plan_overviews",
     "plan_scenes",
@@ -58,5 +62,6 @@ __all__ = [
     "status_of",
     "survey_cube",
     "task_status",
+    "time_and_name",
     "whole_periods",
 ]

@@ -27,12 +27,13 @@ from odc_bdc.planning.task import CompositeTask, SceneRef, time_and_name
 from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date, datetime
 
     import numpy as np
     import numpy.typing as npt
     from datacube import Datacube
+    from datacube.model import Dataset
     from odc.geo.geom import Geometry
 
 
@@ -162,12 +163,6 @@ class _Survey:
         self._dc, self._cube, self._access = dc, cube, access or Access()
         self.periods = whole_periods(cube, start, end)
         self._lacking = missing_sources(dc, cube)
-        if len(self._lacking) == len(cube.sources):
-            names = " ".join(self._lacking)
-            raise InvalidValueError(
-                f"the index has no product {names}, the source of cube {cube.name}; add it with "
-                f"`odc-bdc product add {names}` and index its scenes with `odc-bdc index`"
-            )
         scenes, covers, areas = self._scenes(tiles)
         self._tiles = tiles_near(cube, areas) if tiles is None else sorted(set(tiles))
         self._found = Counter((s.product, self._period(s.datetime)) for s in scenes)
@@ -209,17 +204,13 @@ class _Survey:
         The clouds are per cent of each scene, None where it does not tell.
         """
         cube = self._cube
-        area = None if tiles is None else _area(cube, tiles)
         time = (self.periods[0].start_datetime, self.periods[-1].end_datetime)
         scenes: list[SceneRef] = []
         covers: list[float | None] = []
         places: list[Footprint] = []
-        for source in cube.sources:
-            if source.product in self._lacking:
-                continue
+        for source, found in find_scenes(self._dc, cube, tiles=tiles, time=time):
             encodings = self._encodings(source)
-            where = dict(source.where)
-            for dataset in find_near(self._dc, source.product, area, time=time, **where):
+            for dataset in found:
                 if self._period(begin(dataset)) is not None:
                     scenes.append(scene_ref(dataset, cube, source, encodings))
                     covers.append(cloud_cover(dataset.metadata_doc))
@@ -279,6 +270,45 @@ class _Survey:
         time = (period.start_datetime, period.end_datetime)
         found = find_near(self._dc, source.product, None, time=time, **where)
         return sum(begin(dataset).date() in period for dataset in found)
+
+
+def find_scenes(
+    dc: Datacube,
+    cube: CubeSpec,
+    *,
+    tiles: Iterable[str] | None = None,
+    time: tuple[datetime, datetime] | None = None,
+    **terms: Any,
+) -> Iterator[tuple[Source, Iterator[Dataset]]]:
+    """Give the scenes of each of a cube's sources about some tiles, and maybe some beside them.
+
+    Parameters
+    ----------
+    tiles
+        Tile ids; None for all scenes.
+    time
+        Both inclusive (UTC): scenes that share some time with it, though they may begin before.
+    terms
+        More that the index is asked for, besides what the sources say.
+
+    Raises
+    ------
+    InvalidValueError
+        If the index has none of the source products, or a tile id is malformed or lies outside of
+        the cube's extent.
+    """
+    lacking = missing_sources(dc, cube)
+    if len(lacking) == len(cube.sources):
+        names = " ".join(lacking)
+        raise InvalidValueError(
+            f"the index has no product {names}, the source of cube {cube.name}; add it with "
+            f"`odc-bdc product add {names}` and index its scenes with `odc-bdc index`"
+        )
+    area = None if tiles is None else _area(cube, tiles)
+    asked = terms if time is None else {**terms, "time": time}
+    for source in cube.sources:
+        if source.product not in lacking:
+            yield source, find_near(dc, source.product, area, **{**asked, **dict(source.where)})
 
 
 def missing_sources(dc: Datacube, cube: CubeSpec) -> list[str]:

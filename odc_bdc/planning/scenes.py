@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dateutil.parser
+from affine import Affine
 from datacube.utils.uris import uri_resolve
+from odc.geo.geobox import GeoBox
 
 from odc_bdc.errors import SceneError
+from odc_bdc.grid import Grid, normalise_crs
 from odc_bdc.indexing.conversion import HREF
+from odc_bdc.indexing.crs import same_crs
 from odc_bdc.indexing.documents import DOCUMENT_SUFFIX
 from odc_bdc.indexing.moment import as_utc
 from odc_bdc.planning.task import BandSource, SceneRef
@@ -46,19 +51,22 @@ def scene_ref(
     Raises
     ------
     SceneError
-        If the dataset lacks one of the cube's measurements.
+        If the dataset lacks one of the cube's measurements, or its pixel grids cannot be read.
     """
     # Read from the document: each attribute of datacube's own objects is parsed anew, which takes
     # ten times as long for a scene.
     doc = dataset.metadata_doc
     wanted = [(m.name, source.band(m.name)) for m in cube.measurements]
+    foreign = _foreign_grids(doc, cube)
     sources = []
     for ours, name in (*wanted, *((band, band) for band in source.quality.bands[1:])):
         known = doc["measurements"].get(name)
         if known is None:
             raise SceneError(f"dataset {doc['id']} of {source.product} has no measurement {name}")
         href = uri_resolve(dataset.uri, known["path"])
-        sources.append((ours, BandSource(href, encodings[name], known.get("band") or 1)))
+        warped = (known.get("grid") or "default") in foreign
+        source_band = BandSource(href, encodings[name], known.get("band") or 1, warped)
+        sources.append((ours, source_band))
     return SceneRef(
         id=uuid.UUID(doc["id"]),
         label=doc.get("label") or doc["id"],
@@ -68,6 +76,33 @@ def scene_ref(
         sources=tuple(sources),
         item=_item(dataset),
     )
+
+
+def _foreign_grids(doc: Mapping[str, Any], cube: CubeSpec) -> set[str]:
+    """Give the names of a dataset's pixel grids that do not lie on the cube's."""
+    grid, resolution = cube.grid, cube.resolution
+    try:
+        return {
+            name
+            for name, told in (doc.get("grids") or {}).items()
+            if not _lies_on(
+                doc["crs"], tuple(told["shape"]), tuple(told["transform"][:6]), grid, resolution
+            )
+        }
+    except (KeyError, TypeError, ValueError) as e:
+        raise SceneError(
+            f"dataset {doc.get('id')} does not say on which pixels it lies ({e}): index it anew"
+        ) from e
+
+
+@lru_cache(maxsize=4096)  # scenes share their grids
+def _lies_on(
+    crs: str, shape: tuple[int, int], transform: tuple[float, ...], grid: Grid, resolution: float
+) -> bool:
+    # Most scenes of another grid are of another CRS, which is told in less time.
+    if not same_crs(crs, grid.crs):
+        return False
+    return grid.holds(GeoBox(shape, Affine(*transform), normalise_crs(crs)), resolution)
 
 
 def _item(dataset: SceneDocument) -> str | None:

@@ -165,6 +165,8 @@ def _of_task(
             remark = "scenes that could not be read are left out"
         elif of_task.live and task.id in failures:
             remark = f"building it failed: {failures[task.id]}"
+        elif of_task.has_old_id:
+            remark = "its id is that of an earlier release: `odc-bdc cube declare` gives it its own"
     elif task.id in failures:
         state, remark = State.FAILED, failures[task.id]
     elif there:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -19,6 +19,15 @@ from odc_bdc.timeline import Period
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+WARP = "warp 2"
+"""Pixels of other grids are found and weighted as `odc_bdc.building.warping` does since 0.1."""
+FLOAT = "float 1"
+"""Scenes of floating point are scaled before they are rounded."""
+RANKING = "physical ranking 1"
+"""Observations are ranked by reflectances, not by stored numbers."""
+
+_RANKING = ("MAXNDVI", "MAXNDI")
+
 
 @dataclass(frozen=True, slots=True)
 class BandSource:
@@ -28,11 +37,14 @@ class BandSource:
     ----------
     encoding
         As the scene's product says.
+    warped
+        Whether its pixels are known not to lie on those of the cube's grid.
     """
 
     href: str
     encoding: Encoding
     band: int = 1
+    warped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,15 @@ class CompositeTask:
             )
         return geobox
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Rules that make pixels of this image, of those that came after `COMPOSITE_VERSION`.
+
+        They enter the id of an image where they apply, so that the others keep theirs.
+        """
+        ranked = self.cube.function.name in _RANKING and not _is_proportional(self.cube)
+        return (*source_rules(self.scenes), *((RANKING,) if ranked else ()))
+
     @cached_property
     def id(self) -> uuid.UUID:
         """Id of the dataset, which follows from all that made it."""
@@ -112,6 +133,7 @@ class CompositeTask:
             repr((tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))),
             repr(sorted({(product, name, str(encoding)) for product, name, encoding in stored})),
             *sorted(str(scene.id) for scene in self.scenes),
+            *self.rules,
         )
 
     @property
@@ -127,12 +149,7 @@ class CompositeTask:
 
     @cached_property
     def _observations(self) -> tuple[tuple[SceneRef, ...], ...]:
-        satellite = {source.product: self.cube.datasource(source) for source in self.cube.sources}
-        passes: dict[tuple[date, int], list[SceneRef]] = {}
-        for scene in self.scenes:
-            key = (scene.datetime.date(), satellite[scene.product])
-            passes.setdefault(key, []).append(scene)
-        return tuple(tuple(group) for group in passes.values())
+        return tuple(passes_of(self.scenes, self.cube))
 
     @property
     def item_id(self) -> str:
@@ -152,6 +169,31 @@ class CompositeTask:
             "shape": list(self.geobox.shape),
             "scenes": [scene.label for scene in self.scenes],
         }
+
+
+def passes_of(scenes: Iterable[SceneRef], cube: CubeSpec) -> list[tuple[SceneRef, ...]]:
+    """Group scenes, sorted by time, by day (UTC) and satellite."""
+    satellite = {source.product: cube.datasource(source) for source in cube.sources}
+    passes: dict[tuple[date, int], list[SceneRef]] = {}
+    for scene in scenes:
+        passes.setdefault((scene.datetime.date(), satellite[scene.product]), []).append(scene)
+    return [tuple(group) for group in passes.values()]
+
+
+def source_rules(scenes: Iterable[SceneRef]) -> tuple[str, ...]:
+    """Give the rules that make pixels of some scenes, of those that came later; see `rules`."""
+    bands = [band for scene in scenes for _, band in scene.sources]
+    applies = {
+        WARP: any(band.warped for band in bands),
+        FLOAT: any(band.encoding.dtype.startswith("float") for band in bands),
+    }
+    return tuple(rule for rule, here in applies.items() if here)
+
+
+def _is_proportional(cube: CubeSpec) -> bool:
+    """Tell if a normalised difference of stored numbers is that of reflectances."""
+    compared = [cube.measurement(name) for name in cube.common.values()]
+    return len({m.scale for m in compared}) == 1 and not any(m.offset for m in compared)
 
 
 def time_and_name(scene: SceneRef) -> tuple[datetime, str, str]:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from datacube.storage._base import measurement_paths
 from datacube.utils.documents import read_documents
 from eodatasets3.validate import validate_dataset
 
+from odc_bdc import database
 from odc_bdc.building import ImageStore, build_cube, composite_tile
 from odc_bdc.building.pruning import Kind, find_leftovers, remove_leftover
 from odc_bdc.cli import main
@@ -410,6 +412,55 @@ def test_images_of_releases_without_digests_are_replaced_under_their_ids(clean, 
     assert indexed_images(clean) == ids
     assert [recipe_of(d).task.access for d in visible(clean).values()] == [Access()] * IMAGES
     assert declare(clean, tmp_path).counts == {"unchanged": IMAGES}
+
+
+def test_ids_of_earlier_releases_are_told_and_replaced_once(clean, tmp_path):
+    declare(clean, tmp_path)
+    wanted = {d.id for d in visible(clean).values()}
+    for dataset in visible(clean).values():
+        doc = dataset.metadata_doc | {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, str(dataset.id)))}
+        doc["properties"]["odc_bdc:fingerprint"] = "0" * 64
+        clean.index.datasets.purge([dataset.id], allow_delete_active=True)
+        clean.index.datasets.add(
+            Doc2Dataset(clean.index, skip_lineage=True)(doc, dataset.uri)[0], with_lineage=False
+        )
+    told = cube_status(clean, survey_cube(clean, cube(), *SPAN))
+    assert {(str(s.state), (s.remark or "").partition(":")[0]) for s in told} == {
+        ("live", "its id is that of an earlier release")
+    }
+    assert declare(clean, tmp_path).counts == {"declared": IMAGES}
+    assert {d.id for d in visible(clean).values()} == wanted
+    told = cube_status(clean, survey_cube(clean, cube(), *SPAN))
+    assert {(str(s.state), s.remark) for s in told} == {("live", None)}
+    assert declare(clean, tmp_path).counts == {"unchanged": IMAGES}
+
+
+def test_another_root_has_the_same_ids(clean, tmp_path):
+    """Whoever declares elsewhere moves the images: under their ids, to what lies there now."""
+    declare(clean, tmp_path / "one")
+    ids = {d.id for d in visible(clean).values()}
+    assert declare(clean, tmp_path / "other").counts == {"declared": IMAGES}
+    assert {d.id for d in visible(clean).values()} == ids
+    for dataset in visible(clean).values():
+        assert dataset.uri.startswith((tmp_path / "other").as_uri())
+        assert recipe_of(dataset).task.cube.name == CUBE
+    assert declare(clean, tmp_path / "other").counts == {"unchanged": IMAGES}
+
+
+def test_two_homes_with_the_same_scenes_have_the_same_ids(
+    clean, scenes, fresh_index, tmp_path, request
+):
+    declare(clean, tmp_path / "one")
+    copy = tmp_path / "copied"
+    shutil.copytree(scenes, copy, copy_function=shutil.copyfile)  # at another time
+    driver = request.node.callspec.params["index"]
+    with database.open_datacube(fresh_index(driver)) as other:
+        fill(other, copy)
+        declare(other, tmp_path / "other")
+        assert {d.id for d in visible(other).values()} == {d.id for d in visible(clean).values()}
+        for dataset in visible(other).values():
+            hrefs = {b.href for s in recipe_of(dataset).task.scenes for _, b in s.sources}
+            assert all(href.startswith(copy.as_uri()) for href in hrefs)
 
 
 def test_versions_orphans_and_lost_ones_can_be_pruned(clean, tmp_path):

@@ -61,7 +61,10 @@ def _scene(draw, cube, number):
     source = draw(st.sampled_from(cube.sources))
     names = [*(m.name for m in cube.measurements), *source.quality.bands[1:]]
     when = draw(st.datetimes(YEARS[0], YEARS[1], timezones=ZONES))
-    bands = [(n, BandSource(draw(WORDS), draw(ENCODINGS), draw(st.integers(1, 9)))) for n in names]
+    bands = [
+        (n, BandSource(draw(WORDS), draw(ENCODINGS), draw(st.integers(1, 9)), draw(st.booleans())))
+        for n in names
+    ]
     return SceneRef(
         uuid.uuid5(uuid.NAMESPACE_URL, str(number)),
         draw(WORDS),
@@ -195,7 +198,7 @@ def _in_scene(**changes):
 
 
 FAULTS = [
-    (_with(recipe_version=RECIPE_VERSION + 1), "version 2, .* up to 1: update odc_bdc"),
+    (_with(recipe_version=RECIPE_VERSION + 1), "version 3, .* up to 2: update odc_bdc"),
     (_with(recipe_version="1"), "is no recipe of a live cube"),
     (_without("recipe_version"), "is no recipe of a live cube"),
     (_without("scenes"), "'scenes' is a required property"),
