@@ -143,7 +143,7 @@ def positions(source: GeoBox, target: GeoBox, window: Window) -> Positions:
     edges = [np.arange(a[0] // BLOCK, a[-1] // BLOCK + 2) * BLOCK for a in (rows, columns)]
     project = partial(_project, source, grid)
     if source.crs == grid.crs:
-        x, y = project(rows[:, np.newaxis], columns)
+        x, y = map(np.ascontiguousarray, project(rows[:, np.newaxis], columns))
         step = ~source.affine * grid.affine
         linear = np.array([step.a, step.b, step.d, step.e, 1.0])[:, np.newaxis, np.newaxis]
         corners = np.broadcast_to(linear, (5, len(edges[0]), len(edges[1])))
@@ -251,10 +251,24 @@ def _corners(project: Project, edges: list[npt.NDArray[np.int64]]) -> Floats:
     """Give how positions move by a pixel of the target, by differences from edge to edge."""
     row, column = edges[0][:, np.newaxis], edges[1]
     out = np.ones((5, row.size, column.size))
-    with np.errstate(invalid="ignore"):
-        for n, (down, across) in enumerate(((0.0, 0.5), (0.5, 0.0))):
-            ahead = project(row + down, column + across)
-            behind = project(row - down, column - across)
-            out[n], out[n + 2] = (a - b for a, b in zip(ahead, behind, strict=True))
+    at = np.array(project(row, column))
+    for n, (down, across) in enumerate(((0.0, 0.5), (0.5, 0.0))):
+        ahead = np.array(project(row + down, column + across))
+        behind = np.array(project(row - down, column - across))
+        out[n], out[n + 2] = _moved(behind, at, ahead)
     out[:, ~np.isfinite(out).all(axis=0)] = 0
     return out
+
+
+def _moved(behind: Floats, at: Floats, ahead: Floats) -> Floats:
+    """Give the difference between both ends.
+
+    Where a half of it leaps, as longitudes do at 180 degrees, or has no place, twice the other.
+    """
+    with np.errstate(invalid="ignore"):
+        first, second = at - behind, ahead - at
+        sizes = np.abs(first).max(axis=0), np.abs(second).max(axis=0)
+        # Of infinity and NaN the comparison is false.
+        alike = np.abs(second - first).max(axis=0) <= np.minimum(*sizes)
+        shorter = np.where(sizes[0] < sizes[1], first, second)
+        return np.where(alike, first + second, 2 * shorter)
