@@ -34,7 +34,7 @@ AT_ONCE ?= logical
 unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 5
 
-.PHONY: help setup demo test matrix versions notebooks clients pictures kills services-load live-load fuzz attack lint format docs bench lock audit clean
+.PHONY: help setup demo test matrix versions notebooks clients pictures kills services-load live-load fuzz attack lint format docs truth bench lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -98,6 +98,9 @@ format: $(READY)  ## rewrite the code in the project's style, and notebooks from
 
 docs: $(READY)  ## HTML documentation in site/; notebooks with outputs, where `make notebooks` left them
 	HOME_DIR=$(HOME_DIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+truth: $(READY)  ## cubes of a landscape that is known everywhere, made all four ways, against what they must be
+	PYTHONPATH=tests/truth $(BIN)/python -W ignore tests/truth/proving.py
 
 bench: $(READY)  ## benchmarks: time and memory of composite, build, indexing, services and time series, as ratios
 	$(BIN)/python tests/benchmarks/composite.py

@@ -42,7 +42,7 @@ FOLDER = ".efficacy"
 CELL = 512
 """Side of the parts of a tile of which it is known by themselves whether bands have gaps."""
 
-_VERSION = 2
+_VERSION = 3
 _JOIN = "join 2"
 """Where none of several scenes is seen, the first whose quality has data tells the quality."""
 _LARGEST = 8192

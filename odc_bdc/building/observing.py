@@ -197,13 +197,16 @@ class ObservationReader:
             with blaming(scene):
                 return self._reader.read(scene.source(band), resampling, window)
 
-        policy = self._sources[scene.product].quality
+        cube, source = self._cube, self._sources[scene.product]
         stored = read(self._quality.name, self._quality.resampling)
-        classes = None
-        if self._needs_classes:
-            classes = policy.classify(stored, *(read(b, "nearest") for b in policy.bands[1:]))
-        quality = scene.source(self._quality.name).encoding
-        return _Part(scene, recode_quality(stored, policy, self._cube, quality), classes)
+        encoding = scene.source(self._quality.name).encoding
+        quality = recode_quality(stored, source, cube, encoding)
+        if not self._needs_classes:
+            return _Part(scene, quality, None)
+        if cube.is_masked_by_gaps(source):
+            return _Part(scene, quality, cube.codes.classify(quality))
+        more = (read(band, "nearest") for band in source.quality.bands[1:])
+        return _Part(scene, quality, source.quality.classify(stored, *more))
 
     def _band(
         self,

@@ -15,7 +15,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
 from odc_bdc.building.blocks import BlockFile, Place, block_file
-from odc_bdc.building.warping import Positions, positions, resample
+from odc_bdc.building.positions import ALIGNED, Positions, positions, raster_of
+from odc_bdc.building.warping import resample
 from odc_bdc.errors import InvalidValueError, SceneError, first_line
 from odc_bdc.files import OpenDataset, SceneFile, Versions, scene_files
 from odc_bdc.grid import normalise_crs
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from odc_bdc.cog import Window
+    from odc_bdc.cube import Encoding
     from odc_bdc.planning import BandSource
-
-_ALIGNED = 1e-3
-"""A shift between two pixel grids, in pixels, that is taken for rounding of their coordinates."""
 
 OPEN_FILES = 400
 """Files that are kept open by all readers of a tile; systems allow a process 1024."""
@@ -157,7 +156,7 @@ class SourceFiles:
         """Give where the pixels of a file lie, worked out once for all of the same key."""
         if key not in self._grids:
             grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
-            self._grids[key] = *_raster(grid), corner_in(grid, self.geobox)
+            self._grids[key] = *raster_of(grid), corner_in(grid, self.geobox)
         return self._grids[key]
 
 
@@ -243,16 +242,19 @@ class SourceReader:
             rows, columns = (part.stop - part.start for part in window)
             out = np.empty((rows, columns), known.dtype)
         file = self._files.get(source)
-        nodata = known.nodata if file.nodata is None else file.nodata
+        if not np.can_cast(file.dtype, known.dtype, "safe"):
+            raise SceneError(
+                f"{file.path}: band {file.band} is {file.dtype}, and its product says "
+                f"{known.dtype}, which cannot hold it: correct the product, and index it again"
+            )
         if file.corner is None:
             out.fill(fill)
             where = self._where(file.raster, window)
-            self._warp(file, where, resampling, out, nodata=nodata, fill=fill)
+            self._warp(file, where, resampling, out, known)
         else:
             row, column = (at + part.start for at, part in zip(file.corner, window, strict=True))
             self._copy(file, (row, column), out, fill=fill)
-            if nodata is not None and nodata != fill:
-                out[out == nodata] = fill
+            with_nodata_of(known, file, out)
         return out
 
     def _where(self, source: GeoBox, window: Window) -> Positions:
@@ -288,9 +290,7 @@ class SourceReader:
         where: Positions,
         resampling: str,
         out: npt.NDArray[Any],
-        *,
-        nodata: float | None,
-        fill: float,
+        known: Encoding,
     ) -> None:
         """Read what a part of the tile looks at, in pieces if that is much."""
         (row, column), (height, width) = file.place, file.shape
@@ -304,9 +304,7 @@ class SourceReader:
             half = out.shape[axis] // 2
             for part in (slice(0, half), slice(half, None)):
                 piece: Window = (part, slice(None)) if axis == 0 else (slice(None), part)
-                self._warp(
-                    file, where.part(piece), resampling, out[piece], nodata=nodata, fill=fill
-                )
+                self._warp(file, where.part(piece), resampling, out[piece], known)
             return
         corner = window[0].start, window[1].start
         rows, columns = (
@@ -314,7 +312,8 @@ class SourceReader:
             for part, first in zip(window, file.place, strict=True)
         )
         pixels = self._pixels(file, (rows, columns)).astype(out.dtype, copy=False)
-        resample(pixels, corner, where, out, resampling, nodata=nodata, fill=fill)
+        with_nodata_of(known, file, pixels)
+        resample(pixels, corner, where, out, resampling, **nodata_of(known))
 
     def _pixels(
         self, file: SourceFile, window: Window, out: npt.NDArray[Any] | None = None
@@ -344,14 +343,29 @@ class SourceReader:
         return self._open[key]
 
 
-def _raster(source: GeoBox) -> tuple[GeoBox, Place]:
-    """Give the raster that a grid is a part of, and row and column of its first pixel there."""
-    a = source.affine
-    # The CRS's origin in pixels of the grid, split into whole pixels and the rest.
-    across, down = ~Affine(a.a, a.b, 0, a.d, a.e, 0) * (a.c, a.f)
-    column, row = math.floor(across + _ALIGNED), math.floor(down + _ALIGNED)
-    rest = Affine.translation(round(across - column, 6), round(down - row, 6))
-    return GeoBox((1, 1), Affine(a.a, a.b, 0, a.d, a.e, 0) * rest, source.crs), (row, column)
+def nodata_of(known: Encoding) -> dict[str, Any]:
+    """Give what `resample` is to know of nodata, where pixels have that of the product."""
+    # Without a nodata value no result need be kept off it.
+    return {"nodata": known.nodata, "fill": math.nan if known.nodata is None else known.nodata}
+
+
+def with_nodata_of(known: Encoding, file: SourceFile, pixels: npt.NDArray[Any]) -> None:
+    """Put the product's nodata value where pixels of a file have that of its header.
+
+    Raises
+    ------
+    SceneError
+        If the product has none.
+    """
+    theirs = file.nodata
+    if theirs is None or math.isnan(theirs) or theirs == known.nodata:
+        return  # what is not finite is no data in any case
+    if known.nodata is None and not known.is_float:
+        raise SceneError(
+            f"{file.path}: band {file.band} has nodata {theirs:g}, and its product says none: give "
+            "the product a nodata value, and index it again"
+        )
+    pixels[pixels == theirs] = known.missing
 
 
 def corner_in(source: GeoBox, target: GeoBox) -> Place | None:
@@ -363,4 +377,4 @@ def corner_in(source: GeoBox, target: GeoBox) -> Place | None:
     rows, columns = target.shape
     corners = [(0, 0), (columns, rows)]
     shift = max(abs(a - b) for c in corners for a, b in zip(step * c, near * c, strict=True))
-    return (round(step.f), round(step.c)) if shift < _ALIGNED else None
+    return (round(step.f), round(step.c)) if shift < ALIGNED else None

@@ -23,7 +23,7 @@ from odc_bdc.indices import index_band
 from odc_bdc.plugins import MASKS, plugin
 
 if TYPE_CHECKING:
-    from odc_bdc.quality import QualityPolicy
+    pass
 
 
 _MARK = "harmonised_for"
@@ -67,7 +67,9 @@ def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.D
         out[m.name] = _converted(ds[name], m, cube, origin)
     if needs_classes(cube):
         # Widened when scenes of one pass are joined: clouds reach over seams.
-        out[CLASSES] = quality_classes(ds, replace(origin.quality, dilation=0))
+        gaps = cube.is_masked_by_gaps(origin)
+        told, policy = (xr.Dataset(out), cube.codes) if gaps else (ds, origin.quality)
+        out[CLASSES] = quality_classes(told, replace(policy, dilation=0))
     return in_terms_of(cube, xr.Dataset(out, attrs=ds.attrs), [origin] * ds.sizes["time"])
 
 
@@ -163,32 +165,28 @@ def _widened(ds: xr.Dataset) -> xr.Dataset:
 
 
 def recode_quality(
-    quality: npt.NDArray[Any],
-    said_by: QualityPolicy,
-    cube: CubeSpec,
-    stored: Encoding | None = None,
+    quality: npt.NDArray[Any], source: Source, cube: CubeSpec, stored: Encoding
 ) -> npt.NDArray[Any]:
     """Give a quality band in the cube's values; as it is, where its source has the same.
 
     Parameters
     ----------
     quality
-        Integer array of any shape; of floating point where the cube has no quality band, and a
-        band tells by its gaps where there is data.
-    said_by
-        The source's policy; what it says of a second band or of neighbours does not enter here, but
-        into the classes of observations (`needs_classes`).
+        Integer array of any shape, or any band of a source without a quality band.
+    source
+        What its policy says of a second band or of neighbours does not enter here, but into the
+        classes of observations (`needs_classes`).
     stored
-        How a band of floating point is stored.
+        How the source stores the band.
 
     Returns
     -------
     numpy.ndarray
         Same shape, the dtype of the cube's quality band.
     """
-    wanted = cube.quality_measurement
-    if quality.dtype.kind == "f":
-        return _data_mask(quality, stored or Encoding(quality.dtype.name), cube)
+    wanted, said_by = cube.quality_measurement, source.quality
+    if cube.is_masked_by_gaps(source):
+        return _data_mask(quality, stored, cube)
     if said_by.same_codes(cube.quality):
         return quality.astype(wanted.dtype, copy=False)
     codes = replace(said_by, saturation=None, dilation=0)
@@ -265,7 +263,7 @@ def _converted(
 ) -> xr.DataArray:
     stored = _stored(band, measurement)
     if measurement.name == cube.quality.band:
-        convert: Any = partial(recode_quality, said_by=source.quality, cube=cube, stored=stored)
+        convert: Any = partial(recode_quality, source=source, cube=cube, stored=stored)
     else:
         if fault := conversion_fault(stored, measurement):
             raise InvalidValueError(f"band {band.name}: {fault}")

@@ -164,7 +164,7 @@ def source_encodings(
         if stored and (fault := conversion_fault(stored, m)):
             faults.append(f"cube {cube.name}: measurement {m.name} of {source.product}: {fault}")
     codes = found.get(source.quality.band)
-    if codes and codes.is_float and not source.quality.is_data_mask:
+    if codes and codes.is_float and not cube.is_masked_by_gaps(source):
         faults.append(
             f"cube {cube.name}: quality: band {source.quality.band} of {source.product} is "
             f"{codes.dtype}; a quality band holds whole numbers, and scenes without one have "

@@ -213,6 +213,16 @@ class CubeSpec:
         named = (source.platform or self.platform for source in self.sources)
         return tuple(dict.fromkeys(name for name in named if name))
 
+    def is_masked_by_gaps(self, source: Source) -> bool:
+        """Tell whether a source has no quality band: one of its bands tells where there is data."""
+        bands = {source.band(m.name) for m in self.bands}
+        return source.quality.is_data_mask and source.quality.band in bands
+
+    @property
+    def codes(self) -> QualityPolicy:
+        """What the pixels of the quality band say by themselves."""
+        return replace(self.quality, saturation=None, dilation=0)
+
     def read_bands(self, source: Source) -> tuple[str, ...]:
         """Give the product's bands that a source's scenes are made of."""
         own = [source.band(m.name) for m in self.measurements]

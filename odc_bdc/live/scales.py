@@ -19,8 +19,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
-from odc_bdc.building.reading import SourceReader
-from odc_bdc.building.warping import positions, resample
+from odc_bdc.building.positions import positions
+from odc_bdc.building.reading import SourceReader, nodata_of, with_nodata_of
+from odc_bdc.building.warping import ALIKE, resample
 from odc_bdc.cog import Pyramid
 from odc_bdc.cube import CATEGORICAL
 from odc_bdc.planning import CompositeTask
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from odc_bdc.building.reading import SourceFile, SourceFiles
     from odc_bdc.cog import Level, Window
+    from odc_bdc.cube import Encoding
     from odc_bdc.files import SceneFile
     from odc_bdc.planning import BandSource
 
@@ -209,11 +211,10 @@ class LevelReader(SourceReader):
         file = self._files.get(source)
         shapes = self._overviews.get(file.file, categorical=resampling in CATEGORICAL)
         if file.corner is None:
-            self._warped(file, shapes, resampling, window, out, nodata=known.nodata)
+            self._warped(file, shapes, resampling, window, out, known=known)
             return out
         self._taken(file, file.corner, shapes, window, out)
-        if file.nodata not in (None, known.nodata):
-            out[out == file.nodata] = known.nodata or 0
+        with_nodata_of(known, file, out)
         return out
 
     def _taken(
@@ -280,7 +281,7 @@ class LevelReader(SourceReader):
         window: Window,
         out: npt.NDArray[Any],
         *,
-        nodata: float | None,
+        known: Encoding,
     ) -> None:
         """Warp the overview of a file of another pixel grid."""
         coarse = self._task.geobox
@@ -288,8 +289,11 @@ class LevelReader(SourceReader):
         own = GeoBox(
             file.shape, file.raster.affine * Affine.translation(column, row), file.raster.crs
         )
-        ratio = min(positions(own, coarse, (slice(0, 1), slice(0, 1))).scale)
-        number = _overview(shapes, ratio)
+        row, column = (size // 2 for size in coarse.shape)
+        middle = slice(row, row + 1), slice(column, column + 1)
+        # An overview may be as much coarser as pixels are alike, lest tiles of a grid differ in it.
+        ratio = min(positions(own, coarse, middle).ratios)
+        number = _overview(shapes, max(1.0, ratio * ALIKE))
         height, width = shapes[number]
         scale = Affine.scale(file.shape[1] / width, file.shape[0] / height)
         grid = GeoBox((height, width), own.affine * scale, own.crs)
@@ -299,8 +303,8 @@ class LevelReader(SourceReader):
             return
         pixels = self._overview_pixels(file, number, touched).astype(out.dtype, copy=False)
         corner = touched[0].start, touched[1].start
-        empty = nodata if file.nodata is None else file.nodata
-        resample(pixels, corner, where, out, resampling, nodata=empty, fill=nodata or 0)
+        with_nodata_of(known, file, pixels)
+        resample(pixels, corner, where, out, resampling, **nodata_of(known))
 
 
 def _overview(shapes: Sequence[tuple[int, int]], factor: float) -> int:

@@ -76,7 +76,7 @@ def stored(values, encoding: Encoding):
         found = np.clip(np.rint(np.nan_to_num(numbers)), info.min, info.max).astype(kind)
         if encoding.nodata is not None:
             beside = 1 if encoding.nodata < info.max else -1
-            found[found == encoding.nodata] += kind.type(beside)
+            found[found == encoding.nodata] = encoding.nodata + beside
     found[np.isnan(values)] = encoding.missing
     return found
 

@@ -234,10 +234,10 @@ def four_ways(dc, cube: CubeSpec, tile: str, root: Path) -> dict[str, np.ndarray
     report = build_cube(dc, [task], root, now=now)
     assert not report.failed, report.failed
     built = dc.load(**asked)
-    asked = {"like": geobox, "time": tuple(map(str, PERIOD))}
+    time = tuple(map(str, PERIOD))
     ways = {
-        "function": composite_cube(load_scenes(dc, cube, **asked), cube),
-        "virtual": cube_product(cube).load(dc, **asked),
+        "function": composite_cube(load_scenes(dc, cube, geobox=geobox, time=time), cube),
+        "virtual": cube_product(cube).load(dc, like=geobox, time=time),
         "live": live,
         "built": built,
     }
@@ -245,42 +245,41 @@ def four_ways(dc, cube: CubeSpec, tile: str, root: Path) -> dict[str, np.ndarray
 
 
 def oracle(case: Case, scenes, grid: GeoBox, target: GeoBox):
-    """Give the lowest and the highest number that each pixel may have, NaN where there is no data.
+    """Give the number of each pixel, and the lowest and highest that it may have; NaN for no data.
 
-    They differ where a thousandth of a source pixel decides which of two neighbours is right.
+    These differ where a thousandth of a source pixel decides which of two neighbours is right.
     """
-    low, high, seen = [], [], []
-    exact = case.crs == "cube" or case.resampling in ("nearest", "mode")
+    by_place = case.crs == "cube" or case.resampling in ("nearest", "mode")
+    images, seen = [], []
     for scene in scenes:
         how = "nearest" if case.crs == "cube" else case.resampling
         found = resampled(scene.pixels, grid, target, how, scene.missing)
-        slack = 0.0 if exact else POSITION * spread(scene.pixels.astype(np.float64))
-        ends = [found - slack, found + slack]
-        if not (exact or case.source.is_float):
-            info = np.iinfo(case.source.dtype)
-            ends = [np.clip(np.floor(e + 0.5 + HAIR), info.min, info.max) for e in ends]
-            ends = [moved(e, case.source, info.max) for e in ends]
-        elif case.source.is_float:
-            ends = [e.astype(case.source.dtype) for e in ends]
-        ends = [converted_all(e, replace(case.source, nodata=None), case.target) for e in ends]
-        low.append(ends[0])
-        high.append(ends[1])
-        seen.append(~np.isnan(found))
-    order = best_first([int(s.sum()) for s in seen])
-    return composed(case, low, order), composed(case, high, order)
+        slack = 0.0 if by_place else POSITION * spread(scene.pixels.astype(np.float64))
+        three = [found, found - slack, found + slack]
+        if case.source.is_float:
+            three = [numbers.astype(case.source.dtype) for numbers in three]
+        elif not by_place:
+            three = [whole(numbers, case.source) for numbers in three]
+        known = replace(case.source, nodata=None)
+        images.append([converted_all(numbers, known, case.target) for numbers in three])
+        seen.append(int((~np.isnan(found)).sum()))
+    order = best_first(seen)
+    return [composed(case, list(each), order) for each in zip(*images, strict=True)]
+
+
+def whole(numbers, source: Encoding):
+    """Round halves up, keep to the type, and move what came to equal nodata by one."""
+    info = np.iinfo(source.dtype)
+    found = np.clip(np.floor(numbers + 0.5 + HAIR), info.min, info.max)
+    if source.nodata is None:
+        return found
+    beside = 1 if source.nodata < info.max else -1
+    return np.where(found == source.nodata, source.nodata + beside, found)
 
 
 def spread(pixels):
     """Give by how much neighbouring pixels differ at most."""
     return max(float(np.nanmax(np.abs(np.diff(pixels, axis=axis)))) for axis in (0, 1))
-
-
-def moved(numbers, source: Encoding, most: int):
-    """Move what came to equal nodata by one."""
-    if source.nodata is None:
-        return numbers
-    beside = 1 if source.nodata < most else -1
-    return np.where(numbers == source.nodata, source.nodata + beside, numbers)
 
 
 def best_first(clear):
@@ -320,7 +319,7 @@ class Finding:
     largest
         Largest difference from the oracle, in units of the band.
     from_land
-        Largest difference from the landscape itself, in reflectance.
+        Median difference from the landscape itself, in reflectance.
     """
 
     case: Case
@@ -355,20 +354,18 @@ def prove(dc, case: Case, number: int, folder: Path) -> Finding:
     found = built.astype(np.float64)
     if case.target.nodata is not None:
         found = np.where(built == case.target.nodata, np.nan, found)
-    low, high = oracle(case, scenes, grid, target)
+    exact, low, high = oracle(case, scenes, grid, target)
     last = np.spacing(np.abs(built)) * 2 if case.target.is_float else 0
     inside = (found >= low - last) & (found <= high + last)
-    both_none = np.isnan(found) & np.isnan(low)
-    middle = (low + high) / 2
-    beside = np.abs(found - middle)
+    both_none = np.isnan(found) & np.isnan(exact)
     truth = physical(found, case.target) - land.on(target, DAYS[1])
     return Finding(
         case,
         built.size,
         differing,
-        int((~both_none & ~((found == low) & (found == high))).sum()),
+        int((~both_none & (found != exact)).sum()),
         int((~both_none & ~inside).sum()),
-        float(np.nanmax(beside, initial=0)),
+        float(np.nanmax(np.abs(found - exact), initial=0)),
         float(np.nanmedian(np.abs(truth))),
     )
 
