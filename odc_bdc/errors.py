@@ -84,6 +84,10 @@ class UnpatchedError(OdcBdcError, RuntimeError):
     """A version of another package is not known well enough to be served with."""
 
 
+class WarpedPixelsWarning(UserWarning):
+    """Scenes were warped by datacube, so pixels are not those of the built cube; what to do."""
+
+
 def first_line(error: BaseException) -> str:
     r"""Give the first line of what an error says; its type, if it says nothing.
 

@@ -19,6 +19,7 @@ from odc_bdc.building import build_cube
 from odc_bdc.building.reading import SourceFiles, SourceReader
 from odc_bdc.cog import write_cog
 from odc_bdc.cube.measurement import usual_auxiliary
+from odc_bdc.errors import WarpedPixelsWarning
 from odc_bdc.function import composite_function
 from odc_bdc.indexing import (
     add_documents,
@@ -32,6 +33,7 @@ from odc_bdc.live.recipe import parse_recipe, recipe_document, recipe_text
 from odc_bdc.planning import plan_cube
 from odc_bdc.product import product_document
 from odc_bdc.scenes import demo_extent
+from odc_bdc.timeline import find_timeline
 
 SIZE = 40
 MONTH = (date(2020, 1, 1), date(2020, 1, 31))
@@ -275,3 +277,28 @@ def test_what_cannot_be_loaded_is_told(indexed):
     shipped = catalogue()["CB4_64_1M_STK_v1"]
     assert type(shipped).__name__ == "CubeProduct"
     assert "cube: CB4_64_1M_STK_v1" in repr(shipped)
+
+
+def test_recipes_that_datacube_loads_tell_of_warped_scenes(indexed, recwarn):
+    from datacube.virtual import construct
+
+    cube = cube_of("MED")
+    names = [m.name for m in cube.measurements]
+    scenes = {"product": cube.products[0], "measurements": names, "group_by": "time"}
+    harmonised = {"transform": "odc_bdc.virtual.Harmonise", "cube": cube, "input": scenes}
+    recipe = {
+        "aggregate": "odc_bdc.virtual.Composite",
+        "group_by": "odc_bdc.virtual.p16d",
+        "cube": cube.patch(timeline=find_timeline("p16d")),
+        "input": harmonised,
+    }
+    own = cube.geobox(TILES[0])
+    # The first period has a scene on the grid alone, the second one that is not.
+    for made in (recipe, harmonised):
+        with pytest.warns(WarpedPixelsWarning, match=r"take the cube's product from .*catalogue"):
+            image = construct(**made).load(indexed, time=("2020-01-14", "2020-01-28"), like=own)
+        assert image.attrs["warped_by"] == "datacube"
+        recwarn.clear()
+        image = construct(**made).load(indexed, time="2020-01-20", like=own)
+        assert "warped_by" not in image.attrs
+        assert [w for w in recwarn if w.category is WarpedPixelsWarning] == []

@@ -16,7 +16,7 @@ import xarray as xr
 import yaml
 from made_plugins import install
 
-from odc_bdc import composite_cube, find_cube, harmonise
+from odc_bdc import composite_cube, find_cube, harmonise, load_scenes
 from odc_bdc.building import build_cube, composite_tile
 from odc_bdc.cog import write_cog
 from odc_bdc.indexing import (
@@ -205,8 +205,14 @@ def recipe_of(cube):
 def test_virtual_product_gives_the_same(indexed, built, recwarn):
     from datacube.virtual import construct
 
-    for task in built:
-        product = construct(**recipe_of(task.cube))
+    from odc_bdc.virtual import cube_product
+
+    products = [
+        (task, product)
+        for task in built
+        for product in (construct(**recipe_of(task.cube)), cube_product(task.cube))
+    ]
+    for task, product in products:
         query = {
             "time": (task.period.start_datetime, task.period.end_datetime),
             "like": task.geobox,
@@ -219,6 +225,18 @@ def test_virtual_product_gives_the_same(indexed, built, recwarn):
             for m in task.cube.outputs:
                 found = virtual[m.name].values[0]
                 np.testing.assert_array_equal(found, image[m.name].values, m.name)
+
+
+def test_loaded_scenes_give_the_same(indexed, built):
+    for task in built:
+        query = {"tile": TILE, "time": (task.period.start, task.period.end)}
+        image = image_of(indexed, task)
+        for chunks in (None, {"x": 13, "y": -1}):
+            scenes = load_scenes(indexed, task.cube, dask_chunks=chunks, **query)
+            assert scenes.sizes["time"] == len(task.observations)
+            found = composite_cube(scenes, task.cube).compute()
+            for m in task.cube.outputs:
+                np.testing.assert_array_equal(found[m.name].values[0], image[m.name], m.name)
 
 
 def test_datasource_and_provenance_tell_the_scene(indexed, built):
