@@ -191,8 +191,8 @@ def _project(
             across, down = (x - b.c) / b.a, (y - b.f) / b.e
         else:
             across, down = ~b * (x, y)
-    across, down = np.broadcast_arrays(across, down)
-    return across, down
+    shape = np.broadcast_shapes(across.shape, down.shape)
+    return np.broadcast_to(across, shape).copy(), np.broadcast_to(down, shape).copy()
 
 
 def _sum(a: float, x: Floats, b: float, y: Floats, c: float) -> Floats:
@@ -251,10 +251,24 @@ def _corners(project: Project, edges: list[npt.NDArray[np.int64]]) -> Floats:
     """Give how positions move by a pixel of the target, by differences from edge to edge."""
     row, column = edges[0][:, np.newaxis], edges[1]
     out = np.ones((5, row.size, column.size))
-    with np.errstate(invalid="ignore"):
-        for n, (down, across) in enumerate(((0.0, 0.5), (0.5, 0.0))):
-            ahead = project(row + down, column + across)
-            behind = project(row - down, column - across)
-            out[n], out[n + 2] = (a - b for a, b in zip(ahead, behind, strict=True))
+    at = np.array(project(row, column))
+    for n, (down, across) in enumerate(((0.0, 0.5), (0.5, 0.0))):
+        ahead = np.array(project(row + down, column + across))
+        behind = np.array(project(row - down, column - across))
+        out[n], out[n + 2] = _moved(behind, at, ahead)
     out[:, ~np.isfinite(out).all(axis=0)] = 0
     return out
+
+
+def _moved(behind: Floats, at: Floats, ahead: Floats) -> Floats:
+    """Give the difference between both ends.
+
+    Where a half of it leaps, as longitudes do at 180 degrees, or has no place, twice the other.
+    """
+    with np.errstate(invalid="ignore"):
+        first, second = at - behind, ahead - at
+        sizes = np.abs(first).max(axis=0), np.abs(second).max(axis=0)
+        # Of infinity and NaN the comparison is false.
+        alike = np.abs(second - first).max(axis=0) <= np.minimum(*sizes)
+        shorter = np.where(sizes[0] < sizes[1], first, second)
+        return np.where(alike, first + second, 2 * shorter)

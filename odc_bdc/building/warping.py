@@ -133,8 +133,8 @@ def resample(
 def _room(
     where: Positions, resampling: str, dtype: np.dtype[Any]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Give room for weights, and for the values that mode counts: of the pixels of a footprint."""
-    columns, rows = (2 * math.ceil(reach) + 3 for reach in where.reach(resampling))
+    """Give room for the weights of what is looked at, and for the values that mode counts."""
+    columns, rows = (2 * math.ceil(reach) + 5 for reach in where.reach(resampling))
     size = columns * rows if resampling in ("average", "mode") else columns
     return np.zeros(size), np.empty(size if resampling == "mode" else 0, dtype)
 
@@ -354,19 +354,17 @@ def _covered(
     downward positive and upward negative, and sums along rows are the areas covered.
     """
     xc, xr, yc, yr = footprint
-    hx, hy = 0.5 * (abs(xc) + abs(xr)), 0.5 * (abs(yc) + abs(yr))
-    r0, r1, c0 = math.floor(py - hy), math.ceil(py + hy), math.floor(px - hx)
-    size = math.floor(px + hx) - c0 + 2
-    side = 1.0 if xc * yr < xr * yc else -1.0  # with the target's columns the area is on the left
-    x, y = px - c0, py - r0
-    ax, ay = x - 0.5 * (xc + xr), y - 0.5 * (yc + yr)
-    bx, by = x + 0.5 * (xc - xr), y + 0.5 * (yc - yr)
-    dx, dy = x - 0.5 * (xc - xr), y - 0.5 * (yc - yr)
-    ex, ey = x + 0.5 * (xc + xr), y + 0.5 * (yc + yr)
-    _cross(room, size, ax, ay, bx, by, side)
-    _cross(room, size, bx, by, ex, ey, side)
-    _cross(room, size, ex, ey, dx, dy, side)
-    _cross(room, size, dx, dy, ax, ay, side)
+    ax, ay = px - 0.5 * (xc + xr), py - 0.5 * (yc + yr)
+    bx, by = px + 0.5 * (xc - xr), py + 0.5 * (yc - yr)
+    dx, dy = px + 0.5 * (xc + xr), py + 0.5 * (yc + yr)
+    ex, ey = px - 0.5 * (xc - xr), py - 0.5 * (yc - yr)
+    c0, r0 = math.floor(min(ax, bx, dx, ex)), math.floor(min(ay, by, dy, ey))
+    r1, size = math.ceil(max(ay, by, dy, ey)), math.floor(max(ax, bx, dx, ex)) - c0 + 2
+    side = 1.0 if xc * yr < xr * yc else -1.0  # whether what is covered is right of a way down
+    _cross(room, size, ax - c0, ay - r0, bx - c0, by - r0, side)
+    _cross(room, size, bx - c0, by - r0, dx - c0, dy - r0, side)
+    _cross(room, size, dx - c0, dy - r0, ex - c0, ey - r0, side)
+    _cross(room, size, ex - c0, ey - r0, ax - c0, ay - r0, side)
     total, weights, at = 0.0, 0.0, 0
     for r in range(r0, r1):
         weight = 0.0

@@ -212,3 +212,40 @@ def test_blocks_that_are_partly_of_no_place_are_projected_pixel_by_pixel():
     pixels = np.broadcast_to(columns, tuple(source.shape))
     resample(pixels, (0, 0), where, out, "average", nodata=None, fill=-1)
     np.testing.assert_array_equal(out == -1, ~known)
+
+
+def test_a_pixel_at_180_degrees_is_no_wider_than_others():
+    # Longitude leaps within the pixel at a corner of a block.
+    pacific = normalise_crs("EPSG:3832")
+    edge = Transformer.from_crs("EPSG:4326", "EPSG:3832", always_xy=True).transform(180, -18)[0]
+    size = edge / (64 * 52 + 0.6)
+    left, top = 64 * 52 - 70, -2_000_000
+    target = GeoBox((90, 150), Affine(size, 0, left * size, 0, -size, top), pacific)
+    source = GeoBox.from_bbox((-180, -90, 180, 90), "EPSG:4326", resolution=0.01)
+    where = positions(source, target, whole(target))
+    np.testing.assert_allclose(where.x, exact(source, target)[0], rtol=0, atol=1e-3)
+    assert np.ptp(where.x) > 35000
+    assert max(where.ratios) < 1
+    values = np.broadcast_to(np.arange(18000)[:, np.newaxis], tuple(source.shape)).astype("int16")
+    out = np.full(tuple(target.shape), -1, "int16")
+    resample(values, (0, 0), where, out, "average", nodata=None, fill=-1)
+    assert (np.abs(out - (where.y - 0.5)) <= 0.6).all()
+
+
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_a_pixel_is_the_same_from_any_window(resampling):
+    # In a part of it filters are as wide as on the same grid, elsewhere wider.
+    ratio = positions(GRIDS["like"], TARGET, whole(TARGET)).ratios[0]
+    source = utm_grid(cube_at(90, 110), 63.0 * ratio / 1.06001, 500.0)
+    pixels = np.random.default_rng(1).integers(-99, 9000, tuple(source.shape)).astype("int16")
+    where = positions(source, TARGET, whole(TARGET))
+    ratios = np.hypot(*where.corners[:2])
+    assert ratios.min() < 1.06 < ratios.max()
+    made = np.full((2, *TARGET.shape), -1, "int16")
+    resample(pixels, (0, 0), where, made[0], resampling, nodata=-50, fill=-1)
+    for row in range(0, 90, 25):
+        for column in range(0, 110, 25):
+            window = slice(row, min(row + 25, 90)), slice(column, min(column + 25, 110))
+            part = positions(source, TARGET, window)
+            resample(pixels, (0, 0), part, made[1][window], resampling, nodata=-50, fill=-1)
+    np.testing.assert_array_equal(made[0], made[1])
