@@ -191,8 +191,8 @@ def _project(
             across, down = (x - b.c) / b.a, (y - b.f) / b.e
         else:
             across, down = ~b * (x, y)
-    across, down = np.broadcast_arrays(across, down)
-    return across, down
+    shape = np.broadcast_shapes(across.shape, down.shape)
+    return np.broadcast_to(across, shape).copy(), np.broadcast_to(down, shape).copy()
 
 
 def _sum(a: float, x: Floats, b: float, y: Floats, c: float) -> Floats:
