@@ -41,7 +41,7 @@ FOLDER = ".efficacy"
 CELL = 512
 """Side of the parts of a tile of which it is known by themselves whether bands have gaps."""
 
-_VERSION = 2
+_VERSION = 3
 _LARGEST = 8192
 """Bytes of the gaps of a cell that are worth keeping; bands that differ everywhere take more."""
 

@@ -15,7 +15,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
 from odc_bdc.building.blocks import BlockFile, Place, block_file
-from odc_bdc.building.warping import Positions, positions, resample
+from odc_bdc.building.positions import ALIGNED, Positions, positions, raster_of
+from odc_bdc.building.warping import resample
 from odc_bdc.errors import InvalidValueError, SceneError, first_line
 from odc_bdc.files import OpenDataset, SceneFile, Versions, scene_files
 from odc_bdc.grid import normalise_crs
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from odc_bdc.cog import Window
     from odc_bdc.planning import BandSource
-
-_ALIGNED = 1e-3
-"""A shift between two pixel grids, in pixels, that is taken for rounding of their coordinates."""
 
 OPEN_FILES = 400
 """Files that are kept open by all readers of a tile; systems allow a process 1024."""
@@ -157,7 +155,7 @@ class SourceFiles:
         """Give where the pixels of a file lie, worked out once for all of the same key."""
         if key not in self._grids:
             grid = GeoBox(src.shape, src.transform, normalise_crs(src.crs))
-            self._grids[key] = *_raster(grid), corner_in(grid, self.geobox)
+            self._grids[key] = *raster_of(grid), corner_in(grid, self.geobox)
         return self._grids[key]
 
 
@@ -344,16 +342,6 @@ class SourceReader:
         return self._open[key]
 
 
-def _raster(source: GeoBox) -> tuple[GeoBox, Place]:
-    """Give the raster that a grid is a part of, and row and column of its first pixel there."""
-    a = source.affine
-    # The CRS's origin in pixels of the grid, split into whole pixels and the rest.
-    across, down = ~Affine(a.a, a.b, 0, a.d, a.e, 0) * (a.c, a.f)
-    column, row = math.floor(across + _ALIGNED), math.floor(down + _ALIGNED)
-    rest = Affine.translation(round(across - column, 6), round(down - row, 6))
-    return GeoBox((1, 1), Affine(a.a, a.b, 0, a.d, a.e, 0) * rest, source.crs), (row, column)
-
-
 def corner_in(source: GeoBox, target: GeoBox) -> Place | None:
     """Give row and column of the target's corner in the source, None if pixel grids differ."""
     if source.crs != target.crs:
@@ -363,4 +351,4 @@ def corner_in(source: GeoBox, target: GeoBox) -> Place | None:
     rows, columns = target.shape
     corners = [(0, 0), (columns, rows)]
     shift = max(abs(a - b) for c in corners for a, b in zip(step * c, near * c, strict=True))
-    return (round(step.f), round(step.c)) if shift < _ALIGNED else None
+    return (round(step.f), round(step.c)) if shift < ALIGNED else None

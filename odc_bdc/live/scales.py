@@ -19,8 +19,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
+from odc_bdc.building.positions import positions
 from odc_bdc.building.reading import SourceReader
-from odc_bdc.building.warping import positions, resample
+from odc_bdc.building.warping import ALIKE, resample
 from odc_bdc.cog import Pyramid
 from odc_bdc.cube import CATEGORICAL
 from odc_bdc.planning import CompositeTask
@@ -288,8 +289,11 @@ class LevelReader(SourceReader):
         own = GeoBox(
             file.shape, file.raster.affine * Affine.translation(column, row), file.raster.crs
         )
-        ratio = min(positions(own, coarse, (slice(0, 1), slice(0, 1))).scale)
-        number = _overview(shapes, ratio)
+        row, column = (size // 2 for size in coarse.shape)
+        middle = slice(row, row + 1), slice(column, column + 1)
+        # An overview may be as much coarser as pixels are alike, lest tiles of a grid differ in it.
+        ratio = min(positions(own, coarse, middle).ratios)
+        number = _overview(shapes, max(1.0, ratio * ALIKE))
         height, width = shapes[number]
         scale = Affine.scale(file.shape[1] / width, file.shape[0] / height)
         grid = GeoBox((height, width), own.affine * scale, own.crs)
