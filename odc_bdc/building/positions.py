@@ -143,7 +143,7 @@ def positions(source: GeoBox, target: GeoBox, window: Window) -> Positions:
     edges = [np.arange(a[0] // BLOCK, a[-1] // BLOCK + 2) * BLOCK for a in (rows, columns)]
     project = partial(_project, source, grid)
     if source.crs == grid.crs:
-        x, y = map(np.ascontiguousarray, project(rows[:, np.newaxis], columns))
+        x, y = project(rows[:, np.newaxis], columns)
         step = ~source.affine * grid.affine
         linear = np.array([step.a, step.b, step.d, step.e, 1.0])[:, np.newaxis, np.newaxis]
         corners = np.broadcast_to(linear, (5, len(edges[0]), len(edges[1])))
