@@ -18,6 +18,7 @@ from odc_bdc.compositing import (
     has_data,
     join_scenes,
     load_mask,
+    looks_beyond_clear,
     needs_classes,
     recode_quality,
 )
@@ -71,8 +72,8 @@ class Look:
         Whether there is a pixel that is not NODATA.
     bands
         Arrays (y, x) by name, if joining the scenes took them; else empty.
-    joined
-        Whether it is of several scenes, of which maybe only one has data here.
+    shown
+        `codes` by quality alone, where bands are to be nodata if it is; None where nobody looks.
     """
 
     scenes: tuple[SceneRef, ...]
@@ -83,7 +84,7 @@ class Look:
     n_clear: int
     any_seen: bool
     bands: Bands = field(default_factory=dict)
-    joined: bool = False
+    shown: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class ObservationReader:
         self._quality = cube.quality_measurement
         self._sources = {source.product: source for source in cube.sources}
         self._margin = max(source.quality.margin for source in cube.sources)
-        self._needs_classes = needs_classes(cube)
+        self._needs_classes, self._whole = needs_classes(cube), looks_beyond_clear(cube)
 
     def look(self, group: Sequence[SceneRef], window: Window) -> Look:
         """Look at the quality of an observation.
@@ -137,7 +138,7 @@ class ObservationReader:
             int(np.count_nonzero(codes == CLEAR)),
             bool((codes != NODATA).any()),
             {name: band[inner] for name, band in bands.items()},
-            len(group) > 1,
+            codes if len(group) > 1 or self._whole else None,
         )
 
     def decode(self, look: Look, out: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -153,8 +154,8 @@ class ObservationReader:
             found = self._band(look.scenes[0], name, look.window, array) if held is None else held
             if found is not array:
                 array[:] = found
-        if look.joined:
-            clear_unseen(dict(out), look.codes, self._cube)
+        if look.shown is not None:
+            clear_unseen(dict(out), look.shown, self._cube)
 
     def has_data(self, look: Look, bands: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
         """Tell where an observation has data in every band; bool (y, x)."""

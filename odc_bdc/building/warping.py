@@ -49,15 +49,15 @@ def width(ratio: float) -> float:
     Parameters
     ----------
     ratio
-        Source pixels along a target pixel. From 1.12 on the width is the ratio itself, as GDAL has
-        it; it has no step.
+        Source pixels along a target pixel. The width grows from `ALIKE` on, without a step and
+        hardly faster than the ratio, and is the ratio itself from 2 on, as GDAL has it.
 
     Examples
     --------
-    >>> [round(width(ratio), 6) for ratio in (0.5, 1.06, 1.09, 1.12, 3.0)]
-    [1.0, 1.0, 1.06, 1.12, 3.0]
+    >>> [round(width(ratio), 6) for ratio in (0.5, 1.06, 1.53, 2.0, 3.0)]
+    [1.0, 1.0, 1.5, 2.0, 3.0]
     """
-    return 1.0 if ratio <= ALIKE else min(ratio, 1.0 + 2.0 * (ratio - ALIKE))
+    return 1.0 if ratio <= ALIKE else min(ratio, 1.0 + (ratio - ALIKE) / (2.0 - ALIKE))
 
 
 _width = kernel(width)

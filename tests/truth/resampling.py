@@ -25,7 +25,7 @@ def footprints(source, target):
 
 def width(ratio):
     """Give how wide filters are, in source pixels, where a target pixel spans so many."""
-    return np.maximum(1, np.minimum(ratio, 1 + 2 * (ratio - 1.06)))
+    return np.maximum(1, np.minimum(ratio, 1 + (ratio - 1.06) / 0.94))
 
 
 def nearest(x, y, shape):

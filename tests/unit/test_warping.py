@@ -81,8 +81,8 @@ def warped(pixels, where, resampling, nodata, fill=-9999):
 
 
 def width(ratio):
-    """Give how far a filter reaches: one pixel up to 1.06, the ratio from 1.12 on."""
-    return 1.0 if ratio <= 1.06 else min(ratio, 1 + 2 * (ratio - 1.06))
+    """Give how far a filter reaches: one pixel up to 1.06, the ratio from 2 on."""
+    return 1.0 if ratio <= 1.06 else min(ratio, 1 + (ratio - 1.06) / 0.94)
 
 
 def weights(resampling, at, scale, size):
