@@ -471,3 +471,40 @@ def test_an_unreadable_scene_is_named_and_leaves_nothing(tmp_path, band, threads
         write_bands(replace(task, scenes=scenes), out, threads=threads)
     assert caught.value.scene == bad.id
     assert list(out.iterdir()) == []
+
+
+def with_encoding(scene, **changes):
+    """Say otherwise how a scene's bands are stored."""
+    sources = [
+        (
+            name,
+            band if name == "CMASK" else replace(band, encoding=replace(band.encoding, **changes)),
+        )
+        for name, band in scene.sources
+    ]
+    return replace(scene, sources=tuple(sources))
+
+
+@pytest.mark.parametrize("grids", [None, "utm"])
+def test_a_file_that_its_product_cannot_hold_is_refused(tmp_path, grids):
+    cube = cube_of("MED")
+    task = make_task(tmp_path, cube, scenes=2, grids=grids and [utm_grid(cube)])
+    said = tuple(with_encoding(scene, dtype="uint8", nodata=0) for scene in task.scenes)
+    with pytest.raises(UnreadableSceneError, match="is int16, and its product says uint8"):
+        composite_tile(task_of(cube, said))
+
+
+@pytest.mark.parametrize("function", ["MED", "LCF"])
+@pytest.mark.parametrize("grids", [None, "utm"])
+def test_the_nodata_value_of_a_header_is_believed(tmp_path, function, grids):
+    # The files say -9999, the product -32768: the image is the same as if it said so, too.
+    cube = cube_of(function)
+    task = make_task(tmp_path, cube, scenes=4, grids=grids and [utm_grid(cube)])
+    wanted = composite_tile(task)
+    said = tuple(with_encoding(scene, nodata=-32768) for scene in task.scenes)
+    found = composite_tile(task_of(cube, said))
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name], name)
+    without = tuple(with_encoding(scene, nodata=None) for scene in task.scenes)
+    with pytest.raises(UnreadableSceneError, match="has nodata -9999, and its product says none"):
+        composite_tile(task_of(cube, without))
