@@ -84,8 +84,8 @@ class UnpatchedError(OdcBdcError, RuntimeError):
     """A version of another package is not known well enough to be served with."""
 
 
-class WarpedPixelsWarning(UserWarning):
-    """Scenes were warped by datacube, so pixels are not those of the built cube; what to do."""
+class LoadedByDatacubeWarning(UserWarning):
+    """Scenes of a cube are loaded by datacube, so warped pixels are not those of the built cube."""
 
 
 def first_line(error: BaseException) -> str:

@@ -27,11 +27,9 @@ bit, also where scenes lie on other grids.
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +37,6 @@ import numpy as np
 import odc.geo.xr  # noqa: F401 (gives datasets the attribute `odc`)
 import xarray as xr
 import yaml
-from affine import Affine
 from datacube.api.core import output_geobox
 from datacube.api.query import Query
 from datacube.model import Measurement
@@ -48,15 +45,13 @@ from datacube.virtual.catalog import Catalog
 from datacube.virtual.impl import Aggregate, VirtualDatasetBag, VirtualDatasetBox
 from odc.geo.geobox import GeoBox
 
-from odc_bdc.building.reading import corner_in
 from odc_bdc.compositing import composite, composite_cube, harmonise
 from odc_bdc.cube import CubeSpec, find_cube, shipped_cubes
 from odc_bdc.cube import Measurement as Band
 from odc_bdc.cube.measurement import measurement_keys, results, usual_auxiliary
-from odc_bdc.errors import InvalidValueError, NothingFoundError, WarpedPixelsWarning
+from odc_bdc.errors import InvalidValueError, LoadedByDatacubeWarning, NothingFoundError
 from odc_bdc.files import access_of
 from odc_bdc.function import Rounding, composite_function
-from odc_bdc.grid import normalise_crs
 from odc_bdc.live.opened import open_tasks, outputs_named
 from odc_bdc.live.region import Region, around
 from odc_bdc.planning import begin, find_scenes, given_scene, plan_scenes
@@ -73,10 +68,11 @@ if TYPE_CHECKING:
     from odc_bdc.planning import CompositeTask
 
 
-_WARPED = (
-    "scenes that do not lie on the pixels asked for are warped by datacube, so they have other "
-    "pixels than in a built cube: take the cube's product from `odc_bdc.virtual.catalogue()` or "
-    "`odc_bdc.virtual.cube_product`, or load the scenes by `odc_bdc.load_scenes`"
+_LOADED = (
+    "cube {name}: datacube loads the scenes of this recipe, and where they do not lie on the "
+    "cube's pixels it warps them to other ones than a built cube has: take the cube's product from "
+    "`odc_bdc.virtual.catalogue()` or `odc_bdc.virtual.cube_product`, or load the scenes by "
+    "`odc_bdc.load_scenes`"
 )
 
 
@@ -154,47 +150,14 @@ class Composite(Transformation):
                 common=self._common,
                 timeline=self._timeline,
             )
-        return _told_if_warped(image.isel(time=0, drop=True), data)
+        return _told(image.isel(time=0, drop=True), self._cube)
 
 
-def _told_if_warped(made: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
-    """Warn where datacube has warped scenes, and say so in the attributes of what was made."""
-    geobox = data.odc.geobox
-    if geobox is not None and not all(_lies_on(d, geobox) for d in _datasets_being_loaded()):
-        warnings.warn(_WARPED, WarpedPixelsWarning, stacklevel=2)
-        made.attrs["warped_by"] = "datacube"
-    return made
-
-
-def _datasets_being_loaded() -> set[Dataset]:
-    """Give the datasets of the virtual product that is being fetched.
-
-    datacube tells a transformation nothing of them; they are a variable of its outermost caller. Of
-    all parts of a product the same must be said, for their attributes have to agree.
-    """
-    grouped = None
-    frame = inspect.currentframe()
-    while frame is not None:
-        found = frame.f_locals.get("grouped") if frame.f_code.co_name == "fetch" else None
-        grouped = found if isinstance(found, VirtualDatasetBox) else grouped
-        frame = frame.f_back
-    found = [] if grouped is None else grouped.input_datasets().values.ravel()
-    return {dataset for some in found for dataset in some}
-
-
-def _lies_on(dataset: Dataset, geobox: GeoBox) -> bool:
-    crs, grids = dataset.metadata_doc.get("crs"), dataset.metadata_doc.get("grids") or {}
-    return all(
-        _is_aligned(crs, tuple(grid["shape"]), tuple(grid["transform"][:6]), geobox)
-        for grid in grids.values()
-    )
-
-
-@lru_cache(maxsize=1024)
-def _is_aligned(
-    crs: str, shape: tuple[int, int], transform: tuple[float, ...], geobox: GeoBox
-) -> bool:
-    return corner_in(GeoBox(shape, Affine(*transform), normalise_crs(crs)), geobox) is not None
+def _told(made: xr.Dataset, cube: CubeSpec | None) -> xr.Dataset:
+    """Say that datacube has loaded the scenes, and warn once where a cube's pixels are promised."""
+    if cube is not None:
+        warnings.warn(_LOADED.format(name=cube.name), LoadedByDatacubeWarning, stacklevel=3)
+    return made.assign_attrs(loaded_by="datacube")
 
 
 def _definition(cube: str | CubeSpec) -> CubeSpec:
@@ -237,7 +200,7 @@ class Harmonise(Transformation):
 
     def compute(self, data: xr.Dataset) -> xr.Dataset:
         """Rename, convert and recode the bands."""
-        return _told_if_warped(harmonise(data, self._cube, self._source), data)
+        return _told(harmonise(data, self._cube, self._source), self._cube)
 
 
 def _grouping(name: str, timeline: Timeline, what: str) -> Callable[[xr.DataArray], xr.DataArray]:

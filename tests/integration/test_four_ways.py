@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -19,7 +20,7 @@ from odc_bdc.building import build_cube
 from odc_bdc.building.reading import SourceFiles, SourceReader
 from odc_bdc.cog import write_cog
 from odc_bdc.cube.measurement import usual_auxiliary
-from odc_bdc.errors import WarpedPixelsWarning
+from odc_bdc.errors import LoadedByDatacubeWarning
 from odc_bdc.function import composite_function
 from odc_bdc.indexing import (
     add_documents,
@@ -279,8 +280,11 @@ def test_what_cannot_be_loaded_is_told(indexed):
     assert "cube: CB4_64_1M_STK_v1" in repr(shipped)
 
 
-def test_recipes_that_datacube_loads_tell_of_warped_scenes(indexed, recwarn):
+@pytest.mark.filterwarnings("ignore:GroupBy.apply")  # of datacube
+def test_recipes_that_datacube_loads_say_so(indexed):
     from datacube.virtual import construct
+
+    from odc_bdc.virtual import cube_product
 
     cube = cube_of("MED")
     names = [m.name for m in cube.measurements]
@@ -293,12 +297,13 @@ def test_recipes_that_datacube_loads_tell_of_warped_scenes(indexed, recwarn):
         "input": harmonised,
     }
     own = cube.geobox(TILES[0])
-    # The first period has a scene on the grid alone, the second one that is not.
     for made in (recipe, harmonised):
-        with pytest.warns(WarpedPixelsWarning, match=r"take the cube's product from .*catalogue"):
+        with pytest.warns(
+            LoadedByDatacubeWarning, match=r"take the cube's product from .*catalogue"
+        ):
             image = construct(**made).load(indexed, time=("2020-01-14", "2020-01-28"), like=own)
-        assert image.attrs["warped_by"] == "datacube"
-        recwarn.clear()
-        image = construct(**made).load(indexed, time="2020-01-20", like=own)
-        assert "warped_by" not in image.attrs
-        assert [w for w in recwarn if w.category is WarpedPixelsWarning] == []
+        assert image.attrs["loaded_by"] == "datacube"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LoadedByDatacubeWarning)
+        image = cube_product(cube).load(indexed, time="2020-01", like=own)
+    assert "loaded_by" not in image.attrs
