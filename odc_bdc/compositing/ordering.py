@@ -72,7 +72,8 @@ def reference_order(
     [2, 1, 3, 0]
     """
     length = (period.end - period.start).days + 1
-    reference = np.datetime64(period.start, "D") + ((length + 1) // 2 if day is None else day) - 1
+    after = ((length + 1) // 2 if day is None else day) - 1
+    reference = np.datetime64(period.start, "D") + np.timedelta64(after, "D")
     instants: Any = np.asarray(times).astype("datetime64[ns]").astype(np.int64)
     days: Any = np.asarray(times).astype("datetime64[D]")
     distance = np.abs((days - reference).astype(np.int64))

@@ -190,7 +190,14 @@ class Store:
             return self._opened()
 
     def _opened(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
+        # Used by one thread, but closed in any.
+        connection = sqlite3.connect(
+            self.path,
+            timeout=1.0,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Connection,
+        )
         for setting in (
             f"page_size = {_PAGE}",
             "journal_mode = WAL",
@@ -218,6 +225,13 @@ class Store:
         self._local.process = None
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+
+class _Connection(sqlite3.Connection):
+    """Is closed with its thread or its store: Python warns of those that nobody closed."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _size(key: bytes, content: bytes) -> int:

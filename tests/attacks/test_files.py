@@ -510,8 +510,9 @@ def test_the_services_know_few_formats(record_property):
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = run(False)
-    known = ["COG", "GTiff", "JP2OpenJPEG", "MEM", "Memory", "PNG"]
-    assert done.stdout.split() == [*known, "None"], done
+    # Newer releases of GDAL have no "Memory" beside "MEM".
+    found = [name for name in done.stdout.split() if name != "Memory"]
+    assert found == ["COG", "GTiff", "JP2OpenJPEG", "MEM", "PNG", "None"], done
     early = run(True)
     assert early.returncode
     assert "GDAL is at work already" in early.stderr

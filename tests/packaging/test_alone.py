@@ -21,11 +21,14 @@ from odc_bdc.database.index import session, with_database
 # Runs at the start of each Python of the environment: what Windows does not have is not there.
 ELSEWHERE = """
 import os, sys
+import asyncio  # Python's own looks for what this system has
 sys.modules.update({name: None for name in ("fcntl", "grp", "pwd", "resource", "termios")})
 for name in ("fork", "geteuid", "getuid", "preadv", "pread", "sched_getaffinity", "sysconf",
              "posix_fadvise", "sendfile", "O_CLOEXEC", "killpg", "getpgid", "chown"):
     if hasattr(os, name):
         delattr(os, name)
+if hasattr(os, "process_cpu_count"):
+    os.process_cpu_count = os.cpu_count  # as it is where nobody knows the affinity
 """
 
 LOAD = """
