@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,9 @@ TARGETS = {
     "int16": INT,
     "uint8": Encoding("uint8", 255, 0.01),
     "int32": Encoding("int32", 0, 1e-6, -0.5),
+    "uint32": Encoding("uint32", 2**32 - 1, 1e-9, -0.5),
     "float32": Encoding("float32"),
+    "float64": Encoding("float64"),
 }
 PROJECTIONS = {
     "UTM 23S": ("EPSG:32723", SOUTH),
@@ -91,24 +94,22 @@ RESAMPLINGS = ("nearest", "bilinear", "cubic", "average", "mode")
 def cases(*, short: bool) -> list[Case]:
     """Give the cases: each type into each, and each grid by each resampling."""
     found, utm = [], "EPSG:32723"
-    for (a, source), (b, target) in ((x, y) for x in TYPES.items() for y in TARGETS.items()):
+    for at, ((a, source), (b, target)) in enumerate(product(TYPES.items(), TARGETS.items())):
         case = Case(f"{a} to {b}", source, target)
         each = [case, replace(case, crs=utm, ratio=1.4), replace(case, crs=utm, ratio=0.7)]
         each += [replace(case, crs=utm, resampling="nearest"), replace(case, function="AVG")]
         # Each type, and each kind of warping, though not all of them together.
-        found += each[len(found) % 5 :][:1] if short else each
-    for name, (crs, tile) in PROJECTIONS.items():
-        for how in RESAMPLINGS:
-            for ratio in (1.0,) if short else (0.4, 1.0, 1.3, 1.5, 2.6):
-                for function in ("MED",) if short else ("MED", "AVG", "LCF"):
-                    case = Case(name, INT, INT, crs, ratio, how, tile, function=function)
-                    found.append(case)
+        found += each[at % 5 :][: (at + at // len(TARGETS)) % 2] if short else each
+    for at, ((name, (crs, tile)), how) in enumerate(product(PROJECTIONS.items(), RESAMPLINGS)):
+        ratios, functions = (0.4, 1.0, 1.3, 1.5, 2.6), ("MED", "AVG", "LCF")
+        for ratio, function in [(1.0, "MED")][at % 2 :] if short else product(ratios, functions):
+            found.append(Case(name, INT, INT, crs, ratio, how, tile, function=function))
     if not short:
         for resolution in (10.0, 30.0, 231.0, 1100.0):
             for how in ("nearest", "bilinear"):
                 crs, tile = PROJECTIONS["sinusoidal"]
                 found.append(Case("sinusoidal", INT, INT, crs, 1.2, how, tile, resolution))
-    return found[:: 2 if short else 1]
+    return found
 
 
 def cube_of(case: Case, product: str) -> CubeSpec:

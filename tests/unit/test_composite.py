@@ -191,7 +191,7 @@ def test_bad_dataset_is_named(ds, message):
 def stacks(draw):
     """Give random scenes, small enough for the oracle: bands with nodata, masks, odd values."""
     n, rows, columns = draw(st.integers(1, 9)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
-    dtype = draw(st.sampled_from(["int16", "uint16", "uint8", "int32"]))
+    dtype = draw(st.sampled_from(["int16", "uint16", "uint8", "int32", "uint32"]))
     nodata = draw(st.sampled_from([None, 0, 255] if dtype[0] == "u" else [None, -9999, 0, 7]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     info = np.iinfo(dtype)

@@ -78,7 +78,7 @@ def picked(name, pixel, clear, has_data, order):
 
 @st.composite
 def blocks(draw):
-    dtype = np.dtype(draw(st.sampled_from(["int8", "uint8", "int16", "uint16", "int32"])))
+    dtype = np.dtype(draw(st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "uint32"])))
     info = np.iinfo(dtype)
     shape = (draw(st.integers(0, 9)), draw(st.integers(1, 3)), draw(st.integers(1, 4)))
     nodata = draw(st.sampled_from([None, 0, info.min, info.max]))
@@ -409,3 +409,19 @@ def test_ranking_is_that_of_fractions(function, stored, scales):
     best_v, best_w = v.index(max(v)), w.index(max(w))
     wanted = best_v if function == "MAXNDVI" or 2 * v[best_v] > w[best_w] else best_w
     assert out.PROVENANCE.item() == wanted + 1
+
+
+@pytest.mark.parametrize("line", [(0.0001, -0.1), (2.75e-5, -0.2), (0.0002, -0.3)])
+def test_the_geometric_median_is_that_of_reflectances(line):
+    rng = np.random.default_rng(5)
+    scale, offset = line
+    stored = rng.integers(3000, 20000, (9, 3)).tolist()
+    found = composite(ranked_scenes(stored, [line] * 3), function="GEOMED", quality=QUALITY)
+    physical = [[v * scale + offset for v in row] for row in stored]
+    wanted = composite(
+        ranked_scenes(physical, [(1.0, 0.0)] * 3, "float64"), function="GEOMED", quality=QUALITY
+    )
+    for name in ("red", "nir", "swir16"):
+        assert abs(found[name].item() * scale + offset - wanted[name].item()) <= 0.51 * scale
+    for name in ("SMAD", "EMAD", "BCMAD"):
+        assert found[name].item() == pytest.approx(wanted[name].item(), rel=1e-4)

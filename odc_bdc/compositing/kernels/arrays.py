@@ -14,7 +14,7 @@ from odc_bdc.compositing.kernels.blocks import STRIP
 from odc_bdc.errors import InvalidValueError
 from odc_bdc.function import Rounding, check_rounding
 
-DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "float32")
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 """What a band may be."""
 
 BANDS_AT_ONCE = 16

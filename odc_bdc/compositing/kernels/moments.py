@@ -17,7 +17,14 @@ from odc_bdc.function import Rounding
 
 _LOWEST, _HIGHEST, _RANGE = 0, 1, 2
 
-_WIDER = {"int8": "int16", "uint8": "int16", "int16": "int32", "uint16": "int32", "int32": "int64"}
+_WIDER = {
+    "int8": "int16",
+    "uint8": "int16",
+    "int16": "int32",
+    "uint16": "int32",
+    "int32": "int64",
+    "uint32": "int64",
+}
 
 
 def mean(
@@ -35,7 +42,7 @@ def mean(
     band, clear, nodata, threads
         As of `median`.
     rounding
-        How the exact mean becomes an integer; float32 is summed in float64 and not rounded.
+        How the exact mean becomes an integer; floats are summed in float64 and not rounded.
 
     Returns
     -------

@@ -46,9 +46,9 @@ def median(
     clear
         bool or uint8 of the same shape, from `observe`. NaN is never clear.
     nodata
-        Value where nothing is clear; None means 0, or NaN in float32.
+        Value where nothing is clear; None means 0, or NaN in floats.
     rounding
-        Of an even number the mean of the middle two is taken, exactly, and rounded so; float32 is
+        Of an even number the mean of the middle two is taken, exactly, and rounded so; floats are
         not rounded.
     threads
         How many work at it.
@@ -98,7 +98,7 @@ def percentiles(
     percents
         0 to 100. A float counts as the decimal number that it is written as: 2.5 is 5/2.
     rounding
-        Of what lies between two observations, worked out exactly; float32 is not rounded.
+        Of what lies between two observations, worked out exactly; floats are not rounded.
 
     Returns
     -------

@@ -63,7 +63,7 @@ def best(
     Parameters
     ----------
     score
-        (time, y, x) of one of `DTYPES` or float64, such as a vegetation index. NaN is never taken.
+        (time, y, x) of one of `DTYPES`, such as a vegetation index. NaN is never taken.
     clear, order, threads
         As of `first`. Of equal scores the first in the order is taken.
 
@@ -77,7 +77,7 @@ def best(
     InvalidValueError
         As of `first`.
     """
-    values = arrays.flat(score, "score", (*arrays.DTYPES, "float64"))
+    values = arrays.flat(score, "score")
     mask = arrays.flat_mask(clear, np.asarray(score), "clear")
     out = np.empty(values.shape[1], np.int16)
     run = partial(_best, values, mask, arrays.positions(order, len(values)), out)
@@ -101,7 +101,7 @@ def gather(
     picked
         int16 (y, x), from `first` or `best`.
     nodata
-        Value where that is negative; None means 0, or NaN in float32.
+        Value where that is negative; None means 0, or NaN in floats.
     threads
         How many work at it.
 
