@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _TEN_THOUSANDTHS = Fraction("0.0001"), Fraction(0)
 """What whole numbers without a scale are taken for, by spectral indices and styles."""
 
+_THEMSELVES = Fraction(1), Fraction(0)
+"""Numbers that mean themselves."""
+
 _REFLECTANCE = ("1", "reflectance")
 
 
@@ -74,7 +77,7 @@ class Encoding:
         A floating band that does not say stores physical values.
         """
         if not (self.scale or self.offset):
-            return (Fraction(1), Fraction(0)) if self.is_float else None
+            return _THEMSELVES if self.is_float else None
         return Fraction(str(self.scale or 1)), Fraction(str(self.offset or 0))
 
 
@@ -117,7 +120,7 @@ def _scale_fault(stored: Encoding) -> str | None:
             "`scale`, such as 0.0001 for reflectances (1 if whole numbers are meant), or `dtype: "
             f"{stored.dtype}`"
         )
-    if stored.unit in (None, _TEN_THOUSANDTHS):
+    if stored.unit in (None, _TEN_THOUSANDTHS, _THEMSELVES):
         return None
     scale, offset = (f"{float(number):g}" for number in stored.unit or ())
     return (

@@ -61,6 +61,7 @@ def my_cube(measurement, product="mine", quality="none", function="MED"):
             "holds -32.768 to 32.767, and the product's values are 273.15 to 928.5",
         ),
         (Encoding("uint16", 0, 1e-4), Measurement("b", "int16", -9999), None),
+        (Encoding("uint8", 0, 1), Measurement("b", "int16", -9999), None),
         (Encoding("uint16", 0, 1e-4, -0.1), Measurement("b", "int16", -9999, scale=1e-4), None),
         (Encoding("uint16", 0, 1e-4, -0.1), Measurement("b", "float32"), None),
         (Encoding("float64", -9999), Measurement("b", "float32"), None),
