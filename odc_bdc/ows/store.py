@@ -86,7 +86,6 @@ class Store:
         self.limit = limit
         self._local = threading.local()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._connected():
                 pass
         except (OSError, sqlite3.Error) as e:
@@ -173,12 +172,24 @@ class Store:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Give this thread's connection, opened anew after a fork."""
+        """Give this thread's connection, opened anew after a fork, and where the file is another.
+
+        Somebody may have removed it, and whoever has it open would go on with one that nobody sees.
+        """
         local = self._local
-        if getattr(local, "process", None) != os.getpid():
+        if getattr(local, "of", None) != (os.getpid(), self._file()):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             local.connection = self._open()
-            local.process = os.getpid()
+            local.of = os.getpid(), self._file()
         yield local.connection
+
+    def _file(self) -> tuple[int, int] | None:
+        """Tell which file there is; None if none."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -213,7 +224,7 @@ class Store:
         """Take a failure of the file for an answer that is not there; a broken file is removed."""
         try:
             yield
-        except sqlite3.OperationalError as e:
+        except (OSError, sqlite3.OperationalError) as e:
             _LOG.warning("the cache %s: %s", self.path, e)  # busy, or the disk is full
         except sqlite3.DatabaseError as e:
             _LOG.warning("the cache %s is broken (%s), so it is begun anew", self.path, e)
@@ -222,7 +233,7 @@ class Store:
     def _discard(self) -> None:
         with suppress(AttributeError, sqlite3.Error):
             self._local.connection.close()
-        self._local.process = None
+        self._local.of = None
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -133,6 +134,24 @@ def test_a_broken_file_is_begun_anew(tmp_path, spoil, caplog):
             assert again.get(b"%d" % number) in (None, bytes(20_000), b"new")
             again.put(b"%d" % number, b"new")
     assert all(again.get(b"%d" % number) == b"new" for number in range(30))
+
+
+@pytest.mark.parametrize("gone", ["file", "folder"])
+def test_what_somebody_removes_is_begun_anew(tmp_path, gone):
+    """Those that have it open do not go on with a file that nobody sees."""
+    folder = tmp_path / "kept"
+    one, other = Store(folder, LIMIT), Store(folder, LIMIT)
+    assert one.put(b"a", b"old")
+    if gone == "folder":
+        shutil.rmtree(folder)
+    else:
+        for path in folder.iterdir():
+            path.unlink()
+    assert other.get(b"a") is None
+    assert one.get(b"a") is None
+    assert one.put(b"a", b"new")
+    assert other.get(b"a") == b"new"
+    assert (one.usage().answers, other.clear(), one.usage().answers) == (1, 1, 0)
 
 
 def test_a_folder_that_cannot_be_used_is_said_so(tmp_path):
