@@ -30,6 +30,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -156,8 +157,14 @@ class Composite(Transformation):
 def _told(made: xr.Dataset, cube: CubeSpec | None) -> xr.Dataset:
     """Say that datacube has loaded the scenes, and warn once where a cube's pixels are promised."""
     if cube is not None:
-        warnings.warn(_LOADED.format(name=cube.name), LoadedByDatacubeWarning, stacklevel=3)
+        _warn_once(cube.name)
     return made.assign_attrs(loaded_by="datacube")
+
+
+@cache
+def _warn_once(name: str) -> None:
+    # Python's own "once" does not hold where a library resets filters, as datacube's do.
+    warnings.warn(_LOADED.format(name=name), LoadedByDatacubeWarning, stacklevel=2)
 
 
 def _definition(cube: str | CubeSpec) -> CubeSpec:

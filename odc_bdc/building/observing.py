@@ -18,7 +18,6 @@ from odc_bdc.compositing import (
     has_data,
     join_scenes,
     load_mask,
-    looks_beyond_clear,
     needs_classes,
     recode_quality,
 )
@@ -73,7 +72,8 @@ class Look:
     bands
         Arrays (y, x) by name, if joining the scenes took them; else empty.
     shown
-        `codes` by quality alone, where bands are to be nodata if it is; None where nobody looks.
+        `codes` by quality alone, of an observation of several scenes: there bands are nodata where
+        the quality is. None of a single scene.
     """
 
     scenes: tuple[SceneRef, ...]
@@ -105,7 +105,7 @@ class ObservationReader:
         self._quality = cube.quality_measurement
         self._sources = {source.product: source for source in cube.sources}
         self._margin = max(source.quality.margin for source in cube.sources)
-        self._needs_classes, self._whole = needs_classes(cube), looks_beyond_clear(cube)
+        self._needs_classes = needs_classes(cube)
 
     def look(self, group: Sequence[SceneRef], window: Window) -> Look:
         """Look at the quality of an observation.
@@ -138,7 +138,7 @@ class ObservationReader:
             int(np.count_nonzero(codes == CLEAR)),
             bool((codes != NODATA).any()),
             {name: band[inner] for name, band in bands.items()},
-            codes if len(group) > 1 or self._whole else None,
+            codes if len(group) > 1 else None,
         )
 
     def decode(self, look: Look, out: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -357,9 +357,11 @@ def with_nodata_of(known: Encoding, file: SourceFile, pixels: npt.NDArray[Any]) 
     SceneError
         If the product has none.
     """
+    if known.is_float:
+        pixels[~np.isfinite(pixels)] = known.missing
     theirs = file.nodata
     if theirs is None or math.isnan(theirs) or theirs == known.nodata:
-        return  # what is not finite is no data in any case
+        return
     if known.nodata is None and not known.is_float:
         raise SceneError(
             f"{file.path}: band {file.band} has nodata {theirs:g}, and its product says none: give "

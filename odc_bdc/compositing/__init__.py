@@ -23,7 +23,7 @@ from odc_bdc.compositing.cube import (
 )
 from odc_bdc.compositing.dataset import composite, quality_classes
 from odc_bdc.compositing.encoding import convert_encoding
-from odc_bdc.compositing.joining import clear_unseen, has_data, join_scenes, looks_beyond_clear
+from odc_bdc.compositing.joining import clear_unseen, has_data, join_scenes
 from odc_bdc.compositing.ordering import dated_order, efficacy, scene_order
 
 COMPOSITE_VERSION = "2"
@@ -49,7 +49,6 @@ __all__ = [
     "index_pixels",
     "join_scenes",
     "load_mask",
-    "looks_beyond_clear",
     "needs_classes",
     "observe_block",
     "quality_classes",

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from odc_bdc.compositing import functions
 from odc_bdc.compositing.block import CompositeBlock, classify_block, observe_block
 from odc_bdc.compositing.checking import CLASSES
 from odc_bdc.compositing.functions import empty_value
@@ -47,12 +46,6 @@ def join_scenes(scenes: Iterable[Bands], cube: CubeSpec) -> Bands:
             np.copyto(array, scene[name], where=taken)
     clear_unseen(out, _codes(out, cube), cube)
     return out
-
-
-def looks_beyond_clear(cube: CubeSpec) -> bool:
-    """Tell if a cube's function may look at pixels that are not clear."""
-    own = cube.function.implementation.startswith(f"{functions.__name__}:")
-    return cube.function.picks_date or cube.mask is not None or not own
 
 
 def clear_unseen(bands: Bands, codes: npt.NDArray[np.uint8], cube: CubeSpec) -> None:
@@ -97,13 +90,13 @@ def join_passes(ds: xr.Dataset, cube: CubeSpec) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        One time for each pass, that of its first scene, sorted. Bands are nodata where the quality
-        is, if the cube's function looks at more than clear pixels.
+        The same where no two are of one pass; else one time for each pass, that of its first scene,
+        sorted.
     """
-    passes, whole = _passes(ds), looks_beyond_clear(cube)
-    if len(passes) == ds.sizes.get("time", 0) and not whole:
+    passes = _passes(ds)
+    if len(passes) == ds.sizes.get("time", 0):
         return ds
-    parts = [_joined(ds, p, cube) if whole or len(p) > 1 else ds.isel(time=p) for p in passes]
+    parts = [_joined(ds, p, cube) if len(p) > 1 else ds.isel(time=p) for p in passes]
     return xr.concat(parts, "time", combine_attrs="override").assign_attrs(ds.attrs)
 
 

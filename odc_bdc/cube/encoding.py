@@ -20,6 +20,11 @@ _TEN_THOUSANDTHS = Fraction("0.0001"), Fraction(0)
 _THEMSELVES = Fraction(1), Fraction(0)
 """Numbers that mean themselves."""
 
+_NO_SCALE = (
+    "the product does not say the scale of its whole numbers, which the cube needs: add "
+    "`scale_factor` to the product (0.0001 for ten-thousandths, 1 for numbers that mean themselves)"
+)
+
 _REFLECTANCE = ("1", "reflectance")
 
 
@@ -97,7 +102,9 @@ def conversion_fault(stored: Encoding, wanted: Measurement) -> str | None:
     theirs, ours = stored.unit, wanted.encoding.unit
     if ours is None:
         return _scale_fault(stored)
-    if theirs is None or wanted.encoding.is_float:
+    if theirs is None:
+        return None if ours == _TEN_THOUSANDTHS else _NO_SCALE
+    if wanted.encoding.is_float:
         return None
     low, high = _range(wanted.encoding.dtype, ours)
     least, most = (None, None) if stored.is_float else _range(stored.dtype, theirs)
@@ -110,6 +117,26 @@ def conversion_fault(stored: Encoding, wanted: Measurement) -> str | None:
     if wanted.units in _REFLECTANCE and (most is None or most >= 1) and high < 1:
         return f"{said}, and the product can have values up to 1: take a larger type or scale"
     return None
+
+
+def codes_fault(stored: Encoding, wanted: Measurement) -> str | None:
+    """Tell why codes of quality cannot be held by a cube's quality band; None if they can."""
+    if wanted.encoding.is_float or stored.is_float:
+        kind = wanted.dtype if wanted.encoding.is_float else stored.dtype
+        return f"is {kind}; a quality band holds whole numbers; scenes without one: `quality: none`"
+    (low, high), (least, most) = integer_range(wanted.dtype), integer_range(stored.dtype)
+    if least < low or most > high:
+        return f"is {wanted.dtype}, and the product's codes are {stored.dtype}: take that"
+    return None
+
+
+def source_codes_fault(cube: CubeSpec, source: Source, stored: Encoding) -> str | None:
+    """Tell why a source's quality band cannot become the cube's; None if it can."""
+    if cube.is_masked_by_gaps(source):
+        return None
+    if stored.is_float or source.quality.same_codes(cube.quality):
+        return codes_fault(stored, cube.quality_measurement)
+    return None  # codes are written anew
 
 
 def _scale_fault(stored: Encoding) -> str | None:
@@ -167,12 +194,8 @@ def source_encodings(
         if stored and (fault := conversion_fault(stored, m)):
             faults.append(f"cube {cube.name}: measurement {m.name} of {source.product}: {fault}")
     codes = found.get(source.quality.band)
-    if codes and codes.is_float and not cube.is_masked_by_gaps(source):
-        faults.append(
-            f"cube {cube.name}: quality: band {source.quality.band} of {source.product} is "
-            f"{codes.dtype}; a quality band holds whole numbers, and scenes without one have "
-            "`quality: none`"
-        )
+    if codes and (fault := source_codes_fault(cube, source, codes)):
+        faults.append(f"cube {cube.name}: quality band {source.quality.band}: {fault}")
     if faults:
         raise InvalidValueError("\n".join(faults))
     return found

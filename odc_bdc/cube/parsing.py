@@ -6,7 +6,13 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from odc_bdc.cube.encoding import Encoding, conversion_fault, integer_range
+from odc_bdc.cube.encoding import (
+    Encoding,
+    codes_fault,
+    conversion_fault,
+    integer_range,
+    source_codes_fault,
+)
 from odc_bdc.cube.measurement import (
     AUXILIARY,
     CATEGORICAL,
@@ -87,6 +93,7 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
     _check_own_name(cube, faults)
     _check_function(cube, faults)
     _check_codings(cube, faults)
+    _check_codes(cube, faults)
     _check_saturation(doc["sources"], cube, faults)
     faults.check()
     return cube
@@ -200,6 +207,8 @@ def _measurements(
         _check_nodata(out[-1], path, faults)
         if given["name"] != quality.band:
             _check_conversion(out[-1], path, sources, shipped, faults)
+        elif fault := codes_fault(out[-1].encoding, out[-1]):
+            faults.add((*path, "dtype"), fault)
         if out[-1].name == quality.band and out[-1].resampling not in CATEGORICAL:
             faults.add(
                 (*path, "resampling"),
@@ -224,6 +233,8 @@ def _inherited(product: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
     """Give what a measurement takes from its product: in another type some of it has no meaning."""
     theirs, ours = (str(keys.get("dtype"))[:5] == "float" for keys in (product, product | given))
     left = {"nodata"} if ours else set()
+    if "scale" in given:
+        left.add("offset")  # that of another scale would be a surprise
     if theirs != ours:
         left |= {"nodata", "scale", "offset"}
     return {key: value for key, value in product.items() if key not in left}
@@ -394,6 +405,12 @@ def _check_function(cube: CubeSpec, faults: Faults) -> None:
 
 def _check_compared(cube: CubeSpec, faults: Faults) -> None:
     """See that the bands which the function compares mean something together."""
+    stored = {(m.dtype, m.encoding.unit) for m in cube.bands}
+    if cube.function.name == "GEOMED" and len(stored) > 1:
+        faults.add(
+            ("function",),
+            "GEOMED takes bands of one type, scale and offset: give all measurements the same",
+        )
     names = list(cube.common.values())
     silent = [name for name in names if cube.measurement(name).encoding.unit is None]
     if silent and len(silent) < len(names):
@@ -402,6 +419,15 @@ def _check_compared(cube: CubeSpec, faults: Faults) -> None:
             f"{cube.function.name} compares {', '.join(names)}, and {', '.join(silent)} has no "
             "`scale`",
         )
+
+
+def _check_codes(cube: CubeSpec, faults: Faults) -> None:
+    """See that the cube's quality band holds the codes of products that come with odc_bdc."""
+    for source in cube.sources:
+        told = shipped_measurements(source.product).get(source.quality.band)
+        fault = told and source_codes_fault(cube, source, Encoding.from_odc(told))
+        if fault and not cube.quality_measurement.encoding.is_float:
+            faults.add(("quality", "band"), f"{cube.quality.band} {fault}")
 
 
 def _check_codings(cube: CubeSpec, faults: Faults) -> None:

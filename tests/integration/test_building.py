@@ -508,3 +508,26 @@ def test_the_nodata_value_of_a_header_is_believed(tmp_path, function, grids):
     without = tuple(with_encoding(scene, nodata=None) for scene in task.scenes)
     with pytest.raises(UnreadableSceneError, match="has nodata -9999, and its product says none"):
         composite_tile(task_of(cube, without))
+
+
+@pytest.mark.parametrize("resampling", ["bilinear", "cubic", "average"])
+def test_what_is_not_finite_spoils_no_neighbours(tmp_path, resampling):
+    cube = cube_of("MED")
+    measurements = tuple(
+        m if m.name == "CMASK" else replace(m, dtype="float32", nodata=None, resampling=resampling)
+        for m in cube.measurements
+    )
+    cube = cube.patch(measurements=measurements)
+    grid = utm_grid(cube)
+    bands = {m.name: np.full(tuple(grid.shape), CLEAR, m.dtype) for m in measurements}
+    images = []
+    for number, value in enumerate((np.nan, np.inf)):
+        for name, band in bands.items():
+            if name != "CMASK":
+                band[40, 33] = value
+        when = datetime(2020, 1, 3, 13, number, tzinfo=UTC)
+        images.append(
+            composite_tile(task_of(cube, (write_scene(tmp_path, cube, when, grid, bands),)))
+        )
+    for name in images[0]:
+        np.testing.assert_array_equal(images[0][name], images[1][name], name)

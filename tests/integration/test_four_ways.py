@@ -284,7 +284,7 @@ def test_what_cannot_be_loaded_is_told(indexed):
 def test_recipes_that_datacube_loads_say_so(indexed):
     from datacube.virtual import construct
 
-    from odc_bdc.virtual import cube_product
+    from odc_bdc import virtual
 
     cube = cube_of("MED")
     names = [m.name for m in cube.measurements]
@@ -298,12 +298,17 @@ def test_recipes_that_datacube_loads_say_so(indexed):
     }
     own = cube.geobox(TILES[0])
     for made in (recipe, harmonised):
+        virtual._warn_once.cache_clear()
         with pytest.warns(
             LoadedByDatacubeWarning, match=r"take the cube's product from .*catalogue"
         ):
             image = construct(**made).load(indexed, time=("2020-01-14", "2020-01-28"), like=own)
         assert image.attrs["loaded_by"] == "datacube"
+        # Once, whatever else is loaded.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LoadedByDatacubeWarning)
+            construct(**made).load(indexed, time=("2020-01-14", "2020-01-28"), like=own)
     with warnings.catch_warnings():
         warnings.simplefilter("error", LoadedByDatacubeWarning)
-        image = cube_product(cube).load(indexed, time="2020-01", like=own)
+        image = virtual.cube_product(cube).load(indexed, time="2020-01", like=own)
     assert "loaded_by" not in image.attrs

@@ -60,6 +60,13 @@ def my_cube(measurement, product="mine", quality="none", function="MED"):
             Measurement("b", "int16", -9999, scale=0.001, units="kelvin"),
             "holds -32.768 to 32.767, and the product's values are 273.15 to 928.5",
         ),
+        (Encoding("int16", -9999), Measurement("b", "float32"), "does not say the scale"),
+        (
+            Encoding("int16", -9999),
+            Measurement("b", "int16", -9999, scale=1e-4, offset=-0.1),
+            "does not say the scale",
+        ),
+        (Encoding("int16", -9999), Measurement("b", "int16", -9999, scale=1e-4), None),
         (Encoding("uint16", 0, 1e-4), Measurement("b", "int16", -9999), None),
         (Encoding("uint8", 0, 1), Measurement("b", "int16", -9999), None),
         (Encoding("uint16", 0, 1e-4, -0.1), Measurement("b", "int16", -9999, scale=1e-4), None),
@@ -177,7 +184,41 @@ def test_a_quality_band_of_floats_is_refused():
     doc["measurements"] = [doc["measurements"][0], {"name": "q", "dtype": "uint8", "nodata": 0}]
     cube = CubeSpec.from_dict(doc)
     told = [{"name": n, "dtype": "float32", "nodata": "NaN"} for n in ("red", "q")]
-    with pytest.raises(
-        OdcBdcError, match="quality: band q of mine is float32; a quality band holds"
-    ):
+    with pytest.raises(OdcBdcError, match="quality band q: is float32; a quality band holds whole"):
         source_encodings(cube, cube.sources[0], {"name": "mine", "measurements": told})
+
+
+def test_codes_of_quality_are_not_cut():
+    quality = {"band": "QA_PIXEL", "clear": [6, 7], "not_clear": [1, 3], "nodata": 1, "bits": True}
+    doc = my_cube({"name": "OLI_B4"}, "landsat_2_oli").to_dict()
+    doc |= {"quality": quality}
+    doc["sources"] = [{"product": "landsat_2_oli"}]
+    doc["measurements"] = ["OLI_B4", {"name": "QA_PIXEL", "dtype": "uint8", "nodata": 1}]
+    with pytest.raises(
+        OdcBdcError, match="is uint8, and the product's codes are uint16: take that"
+    ):
+        CubeSpec.from_dict(doc)
+    doc["measurements"][1] = {"name": "QA_PIXEL", "dtype": "float32"}
+    with pytest.raises(OdcBdcError, match="is float32; a quality band holds whole numbers"):
+        CubeSpec.from_dict(doc)
+    doc["measurements"][1] = "QA_PIXEL"
+    cube = CubeSpec.from_dict(doc).patch(
+        measurements=(Measurement("OLI_B4", "uint16", 0), Measurement("QA_PIXEL", "uint8", 1))
+    )
+    told = [{"name": n, "dtype": "uint16", "nodata": 0} for n in ("OLI_B4", "QA_PIXEL")]
+    with pytest.raises(OdcBdcError, match="quality band QA_PIXEL: is uint8, and the product's"):
+        source_encodings(cube, cube.sources[0], {"name": "landsat_2_oli", "measurements": told})
+
+
+def test_a_geometric_median_of_bands_of_different_kinds_is_refused():
+    doc = my_cube({"name": "red", "dtype": "float32"}).to_dict() | {"function": "GEOMED"}
+    doc["measurements"].insert(1, {"name": "nir", "dtype": "int16", "nodata": 0, "scale": 0.0001})
+    with pytest.raises(
+        OdcBdcError, match="function: GEOMED takes bands of one type, scale and off"
+    ):
+        CubeSpec.from_dict(doc)
+
+
+def test_a_scale_without_an_offset_has_none():
+    given = {"name": "OLI_B4", "dtype": "int16", "nodata": -9999, "scale": 0.0001}
+    assert my_cube(given, "landsat_2_oli").bands[0].encoding == Encoding("int16", -9999, 0.0001)
