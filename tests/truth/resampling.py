@@ -36,12 +36,13 @@ def nearest(x, y, shape):
     return rows, columns, inside
 
 
-def resampled(pixels, source, target, how, missing):
+def resampled(pixels, source, target, how, missing, shift=(0.0, 0.0)):
     """Resample one band.
 
-    Returns float64 (y, x), NaN for no data.
+    Returns float64 (y, x), NaN for no data. Positions may be shifted, in source pixels.
     """
     x, y, (xa, xd, ya, yd) = footprints(source, target)
+    x, y = x + shift[0], y + shift[1]
     rows, columns, inside = nearest(x, y, pixels.shape)
     values = np.where(missing, np.nan, pixels.astype(np.float64))
     there = inside & ~missing[rows, columns]
@@ -128,7 +129,7 @@ def _most_frequent(values, x, y, jacobian):
         for r in range(int(y[at]) - reach, int(y[at]) + reach + 1):
             for c in range(int(x[at]) - reach, int(x[at]) + reach + 1):
                 u, v = inverse @ (c + 0.5 - x[at], r + 0.5 - y[at])
-                if not (-0.5 <= u < 0.5 and -0.5 <= v < 0.5):
+                if not all(-0.5 - HAIR <= a < 0.5 - HAIR for a in (u, v)):
                     continue
                 value = _taken(values, np.array(r), np.array(c))
                 if not np.isnan(value):
