@@ -205,7 +205,7 @@ class ObservationReader:
         if not self._needs_classes:
             return _Part(scene, quality, None)
         if cube.is_masked_by_gaps(source):
-            return _Part(scene, quality, cube.codes.classify(quality))
+            return _Part(scene, quality, cube.quality.by_code.classify(quality))
         more = (read(band, "nearest") for band in source.quality.bands[1:])
         return _Part(scene, quality, source.quality.classify(stored, *more))
 

@@ -313,7 +313,7 @@ class SourceReader:
         )
         pixels = self._pixels(file, (rows, columns)).astype(out.dtype, copy=False)
         with_nodata_of(known, file, pixels)
-        resample(pixels, corner, where, out, resampling, **nodata_of(known))
+        resample(pixels, corner, where, out, resampling, nodata=known.nodata)
 
     def _pixels(
         self, file: SourceFile, window: Window, out: npt.NDArray[Any] | None = None
@@ -341,12 +341,6 @@ class SourceReader:
             self._open[key] = OpenDataset(file, overview)
         self._open.move_to_end(key)
         return self._open[key]
-
-
-def nodata_of(known: Encoding) -> dict[str, Any]:
-    """Give what `resample` is to know of nodata, where pixels have that of the product."""
-    # Without a nodata value no result need be kept off it.
-    return {"nodata": known.nodata, "fill": math.nan if known.nodata is None else known.nodata}
 
 
 def with_nodata_of(known: Encoding, file: SourceFile, pixels: npt.NDArray[Any]) -> None:

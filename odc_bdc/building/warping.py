@@ -71,7 +71,6 @@ def resample(
     resampling: str,
     *,
     nodata: float | None,
-    fill: float,
 ) -> None:
     """Fill `out` with pixels of a source.
 
@@ -97,9 +96,8 @@ def resample(
         bilinear. A position up to 1e-6 short of the next pixel counts as in it, a centre that much
         short of the next target pixel too. Whole numbers are rounded, halves up.
     nodata
-        Value of the source; None for none. NaN is no data in any case.
-    fill
-        What stands for no data in `out`: a result that comes to equal it is moved by one.
+        Value of the source and of `out`; None for none. A result that comes to equal it is moved
+        by one. NaN is no data in any case.
     """
     if not (pixels.size and out.size):
         return
@@ -122,7 +120,7 @@ def resample(
         max(where.ratios) < ALIKE - NEAR,
         nodata is not None,
         kind.type(0 if nodata is None else nodata),
-        (whole, low, high, float(fill)),
+        (whole, low, high, math.nan if nodata is None else float(nodata)),
         *_room(where, resampling, pixels.dtype),
         made,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,6 @@ from odc_bdc.errors import InvalidValueError, OdcBdcError, UnknownNameError
 from odc_bdc.grid import georeference
 from odc_bdc.indices import index_band
 from odc_bdc.plugins import MASKS, plugin
-
-if TYPE_CHECKING:
-    pass
-
 
 _MARK = "harmonised_for"
 """Attribute of a dataset that says which cube's terms it is in."""
@@ -68,7 +64,7 @@ def harmonise(ds: xr.Dataset, cube: CubeSpec, source: str | None = None) -> xr.D
     if needs_classes(cube):
         # Widened when scenes of one pass are joined: clouds reach over seams.
         gaps = cube.is_masked_by_gaps(origin)
-        told, policy = (xr.Dataset(out), cube.codes) if gaps else (ds, origin.quality)
+        told, policy = (xr.Dataset(out), cube.quality.by_code) if gaps else (ds, origin.quality)
         out[CLASSES] = quality_classes(told, replace(policy, dilation=0))
     return in_terms_of(cube, xr.Dataset(out, attrs=ds.attrs), [origin] * ds.sizes["time"])
 
@@ -189,8 +185,7 @@ def recode_quality(
         return _data_mask(quality, stored, cube)
     if said_by.same_codes(cube.quality):
         return quality.astype(wanted.dtype, copy=False)
-    codes = replace(said_by, saturation=None, dilation=0)
-    return codes.recode(quality, cube.quality, wanted.dtype)
+    return said_by.by_code.recode(quality, cube.quality, wanted.dtype)
 
 
 def _data_mask(band: npt.NDArray[Any], stored: Encoding, cube: CubeSpec) -> npt.NDArray[Any]:

@@ -79,7 +79,7 @@ def _table(kind: str, stored: Encoding, wanted: Encoding) -> npt.NDArray[Any]:
 
 def _of_integers(values: npt.NDArray[Any], stored: Encoding, wanted: Encoding) -> npt.NDArray[Any]:
     above, below = _ratio(values, stored, wanted)
-    if np.dtype(wanted.dtype).kind == "f":
+    if wanted.is_float:
         exact = above.dtype == object or _largest(above) < _EXACT
         out = ((above if exact else above.astype(object)) / below).astype(np.float64)
     else:
@@ -95,8 +95,7 @@ def _ratio(
     factor, shift = _line(stored, wanted)
     parts = math.lcm(factor.denominator, shift.denominator)
     times, plus = int(factor * parts), int(shift * parts)
-    most = max(abs(int(values.min(initial=0))), abs(int(values.max(initial=0))))
-    fits = max(most * abs(times) + abs(plus), parts) < 2**63
+    fits = max(_largest(values) * abs(times) + abs(plus), parts) < 2**63
     return values.astype(np.int64 if fits else object) * times + plus, parts
 
 
@@ -120,7 +119,7 @@ def _of_floats(values: npt.NDArray[Any], stored: Encoding, wanted: Encoding) -> 
     with np.errstate(over="ignore"):  # what float64 cannot hold is beyond the end of any type
         out = known * float(factor)
         out += float(shift)
-    if np.dtype(wanted.dtype).kind != "f":
+    if not wanted.is_float:
         info = np.iinfo(wanted.dtype)
         np.clip(out, info.min - 1, info.max + 1, out=out)
         out = _rounded(out, known, factor, shift)
@@ -137,7 +136,7 @@ def _rounded(
     out: npt.NDArray[np.float64] = np.rint(found)
     beside = np.abs(np.subtract(found, out, out=found), out=found)
     # Float64 is wrong by so much at most; what is added may be larger than what comes out.
-    largest = max(abs(out.min(initial=0)), abs(out.max(initial=0))) + 2 * abs(float(shift))
+    largest = _largest(out) + 2 * abs(float(shift))
     open_ = beside >= 0.5 - 8 * np.finfo(np.float64).eps * largest
     if open_.any():
         unique, place = np.unique(values[open_], return_inverse=True)
@@ -151,7 +150,7 @@ def _finished(
 ) -> npt.NDArray[Any]:
     """Keep results within the type's range and off its nodata value, which goes where none is."""
     kind = np.dtype(wanted.dtype)
-    if kind.kind == "f":
+    if wanted.is_float:
         low, high = float(np.finfo(kind).min), float(np.finfo(kind).max)
     else:
         low, high = np.iinfo(kind).min, np.iinfo(kind).max
@@ -169,5 +168,6 @@ def _beside(nodata: float, kind: np.dtype[Any], high: float) -> float:
     return nodata + 1 if nodata < high else nodata - 1
 
 
-def _largest(values: npt.NDArray[Any]) -> int:
-    return max(abs(int(values.min(initial=0))), abs(int(values.max(initial=0))))
+def _largest(values: npt.NDArray[Any]) -> Any:
+    """Give the largest of all values, signs left aside, as a number of Python's."""
+    return max(abs(values.min(initial=0).item()), abs(values.max(initial=0).item()))

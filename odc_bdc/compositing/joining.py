@@ -11,7 +11,6 @@ import xarray as xr
 
 from odc_bdc.compositing.block import CompositeBlock, classify_block, observe_block
 from odc_bdc.compositing.checking import CLASSES
-from odc_bdc.compositing.functions import empty_value
 from odc_bdc.quality import NODATA
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def clear_unseen(bands: Bands, codes: npt.NDArray[np.uint8], cube: CubeSpec) -> 
     if unseen.any():
         for m in cube.bands:
             if m.name in bands:
-                bands[m.name][unseen] = empty_value(bands[m.name].dtype, m.missing)
+                bands[m.name][unseen] = m.encoding.missing
 
 
 def has_data(scene: Mapping[str, npt.NDArray[Any]], cube: CubeSpec) -> npt.NDArray[np.bool_]:

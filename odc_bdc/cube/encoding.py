@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from odc_bdc.errors import InvalidValueError
 
@@ -24,6 +27,8 @@ _NO_SCALE = (
     "the product does not say the scale of its whole numbers, which the cube needs: add "
     "`scale_factor` to the product (0.0001 for ten-thousandths, 1 for numbers that mean themselves)"
 )
+
+NO_CODES = "a quality band holds whole numbers; scenes without one: `quality: none`"
 
 _REFLECTANCE = ("1", "reflectance")
 
@@ -86,6 +91,7 @@ class Encoding:
         return Fraction(str(self.scale or 1)), Fraction(str(self.offset or 0))
 
 
+@lru_cache(maxsize=512)  # asked for each scene
 def conversion_fault(stored: Encoding, wanted: Measurement) -> str | None:
     """Tell why values of a source cannot become those of a cube's measurement; None if they can.
 
@@ -119,24 +125,13 @@ def conversion_fault(stored: Encoding, wanted: Measurement) -> str | None:
     return None
 
 
-def codes_fault(stored: Encoding, wanted: Measurement) -> str | None:
+def _codes_fault(stored: Encoding, wanted: Measurement) -> str | None:
     """Tell why codes of quality cannot be held by a cube's quality band; None if they can."""
-    if wanted.encoding.is_float or stored.is_float:
-        kind = wanted.dtype if wanted.encoding.is_float else stored.dtype
-        return f"is {kind}; a quality band holds whole numbers; scenes without one: `quality: none`"
-    (low, high), (least, most) = integer_range(wanted.dtype), integer_range(stored.dtype)
-    if least < low or most > high:
+    if stored.is_float:
+        return f"is {stored.dtype}; {NO_CODES}"
+    if not np.can_cast(stored.dtype, wanted.dtype, "safe"):
         return f"is {wanted.dtype}, and the product's codes are {stored.dtype}: take that"
     return None
-
-
-def source_codes_fault(cube: CubeSpec, source: Source, stored: Encoding) -> str | None:
-    """Tell why a source's quality band cannot become the cube's; None if it can."""
-    if cube.is_masked_by_gaps(source):
-        return None
-    if stored.is_float or source.quality.same_codes(cube.quality):
-        return codes_fault(stored, cube.quality_measurement)
-    return None  # codes are written anew
 
 
 def _scale_fault(stored: Encoding) -> str | None:
@@ -159,15 +154,34 @@ def _scale_fault(stored: Encoding) -> str | None:
 def _range(dtype: str, unit: tuple[Fraction, Fraction]) -> tuple[Fraction, Fraction]:
     """Give the lowest and the highest physical value that an integer type holds."""
     scale, offset = unit
-    low, high = integer_range(dtype)
-    return low * scale + offset, high * scale + offset
+    info = np.iinfo(dtype)
+    return int(info.min) * scale + offset, int(info.max) * scale + offset
 
 
-def integer_range(dtype: str) -> tuple[int, int]:
-    """Give the lowest and the highest number of an integer type."""
-    bits = int(dtype.lstrip("uint"))
-    low = 0 if dtype.startswith("u") else -(2 ** (bits - 1))
-    return low, low + 2**bits - 1
+def encoding_faults(
+    cube: CubeSpec, source: Source, stored: Mapping[str, Encoding]
+) -> Iterator[tuple[Measurement, str]]:
+    """Tell which of a cube's measurements a source cannot give, and why.
+
+    Parameters
+    ----------
+    stored
+        How the source's product stores its measurements, by their names.
+    """
+    for m in cube.measurements:
+        told = stored.get(source.band(m.name))
+        if told is None:
+            continue
+        if m.name != cube.quality.band:
+            fault = conversion_fault(told, m)
+        elif cube.is_masked_by_gaps(source):
+            fault = None
+        elif told.is_float or source.quality.same_codes(cube.quality):
+            fault = _codes_fault(told, m)
+        else:
+            fault = None  # codes are written anew
+        if fault:
+            yield m, fault
 
 
 def source_encodings(
@@ -189,13 +203,11 @@ def source_encodings(
     """
     found = {m["name"]: Encoding.from_odc(m) for m in product["measurements"]}
     faults = []
-    for m in cube.bands:
-        stored = found.get(source.band(m.name))
-        if stored and (fault := conversion_fault(stored, m)):
-            faults.append(f"cube {cube.name}: measurement {m.name} of {source.product}: {fault}")
-    codes = found.get(source.quality.band)
-    if codes and (fault := source_codes_fault(cube, source, codes)):
-        faults.append(f"cube {cube.name}: quality band {source.quality.band}: {fault}")
+    for m, fault in encoding_faults(cube, source, found):
+        what = f"measurement {m.name} of {source.product}"
+        if m.name == cube.quality.band:
+            what = f"quality band {source.quality.band}"
+        faults.append(f"cube {cube.name}: {what}: {fault}")
     if faults:
         raise InvalidValueError("\n".join(faults))
     return found

@@ -57,7 +57,7 @@ class Measurement:
     def to_odc(self) -> dict[str, Any]:
         """Write the measurement as an ODC product document has it."""
         doc: dict[str, Any] = {"name": self.name, "dtype": self.dtype}
-        doc["nodata"] = 0 if self.missing is None else self.missing
+        doc["nodata"] = self.encoding.missing
         doc["units"] = self.units
         optional = {
             "aliases": list(self.aliases),

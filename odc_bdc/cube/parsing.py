@@ -6,13 +6,9 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from odc_bdc.cube.encoding import (
-    Encoding,
-    codes_fault,
-    conversion_fault,
-    integer_range,
-    source_codes_fault,
-)
+import numpy as np
+
+from odc_bdc.cube.encoding import NO_CODES, Encoding, encoding_faults
 from odc_bdc.cube.measurement import (
     AUXILIARY,
     CATEGORICAL,
@@ -93,7 +89,7 @@ def parse_cube(doc: Mapping[str, Any], faults: Faults, folder: Path) -> CubeSpec
     _check_own_name(cube, faults)
     _check_function(cube, faults)
     _check_codings(cube, faults)
-    _check_codes(cube, faults)
+    _check_encodings(doc["measurements"], cube, faults)
     _check_saturation(doc["sources"], cube, faults)
     faults.check()
     return cube
@@ -114,7 +110,7 @@ def _without_quality(doc: Mapping[str, Any]) -> Mapping[str, Any]:
 
     def mask(told: Mapping[str, Any]) -> dict[str, Any]:
         # Of floating point it is made: 1 where there is data.
-        if str(told.get("dtype")).startswith("float"):
+        if _is_float(told):
             return {"dtype": "uint8", "nodata": 0}
         return {key: told[key] for key in ("dtype", "nodata") if key in told}
 
@@ -205,10 +201,8 @@ def _measurements(
             aliases.insert(0, name)
         out.append(Measurement(**{**keys, "aliases": tuple(aliases)}))
         _check_nodata(out[-1], path, faults)
-        if given["name"] != quality.band:
-            _check_conversion(out[-1], path, sources, shipped, faults)
-        elif fault := codes_fault(out[-1].encoding, out[-1]):
-            faults.add((*path, "dtype"), fault)
+        if out[-1].name == quality.band and out[-1].encoding.is_float:
+            faults.add((*path, "dtype"), f"is {out[-1].dtype}; {NO_CODES}")
         if out[-1].name == quality.band and out[-1].resampling not in CATEGORICAL:
             faults.add(
                 (*path, "resampling"),
@@ -231,7 +225,7 @@ def _of_product(name: str, source: Source, shipped: Mapping[str, Any]) -> dict[s
 
 def _inherited(product: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Give what a measurement takes from its product: in another type some of it has no meaning."""
-    theirs, ours = (str(keys.get("dtype"))[:5] == "float" for keys in (product, product | given))
+    theirs, ours = map(_is_float, (product, product | given))
     left = {"nodata"} if ours else set()
     if "scale" in given:
         left.add("offset")  # that of another scale would be a surprise
@@ -240,19 +234,8 @@ def _inherited(product: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
     return {key: value for key, value in product.items() if key not in left}
 
 
-def _check_conversion(
-    measurement: Measurement,
-    path: KeyPath,
-    sources: Sequence[Source],
-    shipped: Mapping[str, Any],
-    faults: Faults,
-) -> None:
-    """See that the values of all sources can become those of the cube."""
-    for source in sources:
-        told = shipped[source.product].get(source.band(measurement.name))
-        fault = told and conversion_fault(Encoding.from_odc(told), measurement)
-        if fault:
-            faults.add(path, f"{source.product}: {fault}")
+def _is_float(keys: Mapping[str, Any]) -> bool:
+    return Encoding(str(keys.get("dtype"))).is_float
 
 
 def _check_sources(
@@ -281,7 +264,7 @@ def _check_nodata(measurement: Measurement, path: KeyPath, faults: Faults) -> No
             f"bands of {measurement.dtype} have NaN where there is no data: leave `nodata` out",
         )
         return
-    low, high = integer_range(measurement.dtype)
+    low, high = np.iinfo(measurement.dtype).min, np.iinfo(measurement.dtype).max
     if not (low <= measurement.nodata <= high and float(measurement.nodata).is_integer()):
         faults.add(
             (*path, "nodata"),
@@ -421,13 +404,14 @@ def _check_compared(cube: CubeSpec, faults: Faults) -> None:
         )
 
 
-def _check_codes(cube: CubeSpec, faults: Faults) -> None:
-    """See that the cube's quality band holds the codes of products that come with odc_bdc."""
+def _check_encodings(given: Sequence[Any], cube: CubeSpec, faults: Faults) -> None:
+    """See that values of products that come with odc_bdc can become those of the cube."""
+    names = [item if isinstance(item, str) else item["name"] for item in given]
     for source in cube.sources:
-        told = shipped_measurements(source.product).get(source.quality.band)
-        fault = told and source_codes_fault(cube, source, Encoding.from_odc(told))
-        if fault and not cube.quality_measurement.encoding.is_float:
-            faults.add(("quality", "band"), f"{cube.quality.band} {fault}")
+        told = shipped_measurements(source.product)
+        stored = {name: Encoding.from_odc(doc) for name, doc in told.items()}
+        for m, fault in encoding_faults(cube, source, stored):
+            faults.add(("measurements", names.index(m.name)), f"{source.product}: {fault}")
 
 
 def _check_codings(cube: CubeSpec, faults: Faults) -> None:

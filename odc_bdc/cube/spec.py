@@ -215,13 +215,8 @@ class CubeSpec:
 
     def is_masked_by_gaps(self, source: Source) -> bool:
         """Tell whether a source has no quality band: one of its bands tells where there is data."""
-        bands = {source.band(m.name) for m in self.bands}
-        return source.quality.is_data_mask and source.quality.band in bands
-
-    @property
-    def codes(self) -> QualityPolicy:
-        """What the pixels of the quality band say by themselves."""
-        return replace(self.quality, saturation=None, dilation=0)
+        policy = source.quality
+        return policy.is_data_mask and policy.band in {source.band(m.name) for m in self.bands}
 
     def read_bands(self, source: Source) -> tuple[str, ...]:
         """Give the product's bands that a source's scenes are made of."""

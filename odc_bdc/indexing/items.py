@@ -194,6 +194,7 @@ def _check_against_product(
             raise SceneError(
                 f"{file.href}: wrong CRS {file.crs}; product {product['name']} says {wanted}"
             )
+    codes = quality_codes(recipe, product)[0] if opened else None
     for measurement in product["measurements"]:
         name = measurement["name"]
         if name not in files:
@@ -201,7 +202,7 @@ def _check_against_product(
                 f"item {item.id}: recipe {recipe.name} has no asset for measurement {name}"
             )
         _check_encoding(files[name], item.files[name], measurement, product["name"])
-        if name not in opened or name == quality_codes(recipe, product)[0]:
+        if name not in opened or name == codes:
             _check_nodata(files[name], measurement, product["name"])
 
 

@@ -27,6 +27,7 @@ from odc_bdc.live import RECIPE_SUFFIX
 from odc_bdc.live.knowledge import knowledge_beside
 from odc_bdc.live.roots import Roots, shown
 from odc_bdc.planning import BandSource, CompositeTask, SceneRef
+from odc_bdc.planning.task import WARP
 from odc_bdc.timeline import Period
 
 if TYPE_CHECKING:
@@ -153,8 +154,7 @@ def recipe_document(
 
 def _version(task: CompositeTask) -> int:
     """Give the version of a recipe: the oldest that can say all, so that texts stay the same."""
-    warped = any(band.warped for scene in task.scenes for _, band in scene.sources)
-    return RECIPE_VERSION if warped else 1
+    return RECIPE_VERSION if WARP in task.rules else 1
 
 
 def quality_files(task: CompositeTask) -> list[str]:

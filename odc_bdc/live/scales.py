@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
 from odc_bdc.building.positions import positions
-from odc_bdc.building.reading import SourceReader, nodata_of, with_nodata_of
+from odc_bdc.building.reading import SourceReader, with_nodata_of
 from odc_bdc.building.warping import ALIKE, resample
 from odc_bdc.cog import Pyramid
 from odc_bdc.cube import CATEGORICAL
@@ -304,7 +304,7 @@ class LevelReader(SourceReader):
         pixels = self._overview_pixels(file, number, touched).astype(out.dtype, copy=False)
         corner = touched[0].start, touched[1].start
         with_nodata_of(known, file, pixels)
-        resample(pixels, corner, where, out, resampling, **nodata_of(known))
+        resample(pixels, corner, where, out, resampling, nodata=known.nodata)
 
 
 def _overview(shapes: Sequence[tuple[int, int]], factor: float) -> int:

@@ -185,7 +185,7 @@ def source_rules(scenes: Iterable[SceneRef]) -> tuple[str, ...]:
     bands = [band for scene in scenes for _, band in scene.sources]
     applies = {
         WARP: any(band.warped for band in bands),
-        FLOAT: any(band.encoding.dtype.startswith("float") for band in bands),
+        FLOAT: any(band.encoding.is_float for band in bands),
     }
     return tuple(rule for rule, here in applies.items() if here)
 

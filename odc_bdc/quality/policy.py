@@ -142,6 +142,11 @@ class QualityPolicy:
         return (self.band, self.saturation.band) if self.saturation else (self.band,)
 
     @property
+    def by_code(self) -> QualityPolicy:
+        """What it says of a pixel by the quality band alone, without neighbours."""
+        return replace(self, saturation=None, dilation=0)
+
+    @property
     def is_data_mask(self) -> bool:
         """Whether every pixel that has data is clear."""
         told = self.clear or self.not_clear or self.saturated or self.confidence or self.saturation

@@ -222,3 +222,12 @@ def test_a_geometric_median_of_bands_of_different_kinds_is_refused():
 def test_a_scale_without_an_offset_has_none():
     given = {"name": "OLI_B4", "dtype": "int16", "nodata": -9999, "scale": 0.0001}
     assert my_cube(given, "landsat_2_oli").bands[0].encoding == Encoding("int16", -9999, 0.0001)
+
+
+def test_a_quality_band_that_is_no_measurement_is_told():
+    doc = SOURCE.to_dict()
+    doc["measurements"] = [m for m in doc["measurements"] if m["name"] != doc["quality"]["band"]]
+    with pytest.raises(
+        OdcBdcError, match=r"quality\.band: 'QA_PIXEL' is not in measurements: band1"
+    ):
+        CubeSpec.from_dict(doc)

@@ -134,7 +134,7 @@ def test_neighbouring_tiles_are_equal_where_they_overlap(grid, resolution, step)
     for resampling in RESAMPLINGS:
         made = [np.zeros((2 * margin, 2 * margin), "int16") for _ in found]
         for where, out in zip(found, made, strict=True):
-            resample(pixels, (0, 0), where, out, resampling, nodata=None, fill=-1)
+            resample(pixels, (0, 0), where, out, resampling, nodata=None)
         np.testing.assert_array_equal(made[0], made[1])
         assert made[0].std() > 100 or resampling == "average"
 
@@ -178,9 +178,9 @@ def test_what_is_touched_is_all_that_is_looked_at(name, resampling):
     where = positions(source, TARGET, whole(TARGET)).part((slice(20, 71), slice(30, 42)))
     rows, columns = where.touched(resampling, whole(source))
     made = np.full((2, 51, 12), -1, "int16")
-    resample(pixels, (0, 0), where, made[0], resampling, nodata=None, fill=-1)
+    resample(pixels, (0, 0), where, made[0], resampling, nodata=None)
     corner = rows.start, columns.start
-    resample(pixels[rows, columns], corner, where, made[1], resampling, nodata=None, fill=-1)
+    resample(pixels[rows, columns], corner, where, made[1], resampling, nodata=None)
     np.testing.assert_array_equal(made[0], made[1])
     assert (rows.stop - rows.start) * (columns.stop - columns.start) < pixels.size
 
@@ -210,7 +210,7 @@ def test_blocks_that_are_partly_of_no_place_are_projected_pixel_by_pixel():
     out = np.full(tuple(edge.shape), -1, "int16")
     columns = np.arange(source.shape[1], dtype="int16")
     pixels = np.broadcast_to(columns, tuple(source.shape))
-    resample(pixels, (0, 0), where, out, "average", nodata=None, fill=-1)
+    resample(pixels, (0, 0), where, out, "average", nodata=None)
     np.testing.assert_array_equal(out == -1, ~known)
 
 
@@ -228,7 +228,7 @@ def test_a_pixel_at_180_degrees_is_no_wider_than_others():
     assert max(where.ratios) < 1
     values = np.broadcast_to(np.arange(18000)[:, np.newaxis], tuple(source.shape)).astype("int16")
     out = np.full(tuple(target.shape), -1, "int16")
-    resample(values, (0, 0), where, out, "average", nodata=None, fill=-1)
+    resample(values, (0, 0), where, out, "average", nodata=None)
     assert (np.abs(out - (where.y - 0.5)) <= 0.6).all()
 
 
@@ -242,10 +242,10 @@ def test_a_pixel_is_the_same_from_any_window(resampling):
     ratios = np.hypot(*where.corners[:2])
     assert ratios.min() < 1.06 < ratios.max()
     made = np.full((2, *TARGET.shape), -1, "int16")
-    resample(pixels, (0, 0), where, made[0], resampling, nodata=-50, fill=-1)
+    resample(pixels, (0, 0), where, made[0], resampling, nodata=-50)
     for row in range(0, 90, 25):
         for column in range(0, 110, 25):
             window = slice(row, min(row + 25, 90)), slice(column, min(column + 25, 110))
             part = positions(source, TARGET, window)
-            resample(pixels, (0, 0), part, made[1][window], resampling, nodata=-50, fill=-1)
+            resample(pixels, (0, 0), part, made[1][window], resampling, nodata=-50)
     np.testing.assert_array_equal(made[0], made[1])

@@ -76,7 +76,7 @@ def source_pixels(grid, nodata, dtype="int16"):
 
 def warped(pixels, where, resampling, nodata, fill=-9999):
     out = np.full(where.x.shape, fill, pixels.dtype)
-    resample(pixels, (0, 0), where, out, resampling, nodata=nodata, fill=fill)
+    resample(pixels, (0, 0), where, out, resampling, nodata=nodata)
     return out
 
 
